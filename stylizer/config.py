@@ -1,0 +1,146 @@
+"""config.toml to a frozen Config, and where our files live.
+
+Defaults live in `Config` alone. The config.toml at the root of the project is the commented example with every key at
+its default (a test holds it to that). Unknown keys are errors that name the nearest key. Secrets are never in here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from stylizer.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class LookDefaults:
+    strength: float = 1.0
+    brush: float = 1.0
+    keep_color: bool = False
+    quality: str = "standard"
+    size: int = 0
+    """0 is the source's."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingDefaults:
+    codec: str = ""
+    """Empty: what suits the container."""
+    crf: int = -1
+    """-1: what suits the codec."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDefaults:
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    chunk_seconds: float = 10.0
+    """A chunk is about this many seconds of the clip, longer where its frames are few."""
+    retries: int = 2
+    """Times that a failed chunk is tried again."""
+    stall_seconds: float = 600.0
+    """A worker that says nothing for so long is ended and its chunk tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused, with a sentence."""
+
+    pixels: int = 8192 * 8192
+    """Of one frame or picture."""
+    frames: int = 2_000_000
+    seconds: float = 12 * 3600.0
+    tracks: int = 64
+    file_gigabytes: float = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    look: LookDefaults = field(default_factory=LookDefaults)
+    encoding: EncodingDefaults = field(default_factory=EncodingDefaults)
+    run: RunDefaults = field(default_factory=RunDefaults)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where our files live. STYLIZER_HOME puts all of them under one folder."""
+
+    config: Path
+    """config.toml"""
+    store: Path
+    """The job store (SQLite)."""
+    work: Path
+    """Chunk files of unfinished jobs, one folder a job."""
+    cache: Path
+    """Fitted checkpoints; may be deleted at any time."""
+    logs: Path
+
+
+def places() -> Places:
+    """Our folders on this machine; nothing is created."""
+    home = os.environ.get("STYLIZER_HOME")
+    if home:
+        root = Path(home).expanduser().absolute()
+        return Places(root / "config.toml", root / "jobs.db", root / "work", root / "cache", root / "logs")
+    data = Path(platformdirs.user_data_dir("stylizer", appauthor=False))
+    return Places(
+        Path(platformdirs.user_config_dir("stylizer", appauthor=False)) / "config.toml",
+        data / "jobs.db",
+        data / "work",
+        Path(platformdirs.user_cache_dir("stylizer", appauthor=False)),
+        Path(platformdirs.user_log_dir("stylizer", appauthor=False)),
+    )
+
+
+def load_config(path: Path) -> Config:
+    """The config in `path`, or the defaults if there is no such file; ConfigError for anything that is not understood."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The config {path} cannot be read: {error}.") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The config {path} is not valid TOML: {error}.", hint="Mend that line.") from None
+    loaded: Config = _section(Config, raw, path, "")
+    return loaded
+
+
+def _section(kind: Any, raw: dict[str, Any], path: Path, prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = prefix + key
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            hint = f"Did you mean {prefix + near[0]!r}?" if near else f"Known here: {', '.join(known)}."
+            raise ConfigError(f"The config {path} has an unknown key {name!r}.", hint=hint)
+        expected = hints[key]
+        if is_dataclass(expected):
+            if not isinstance(value, dict):
+                raise ConfigError(f"The config {path}: {name!r} is a section, write [{name}].")
+            value = _section(expected, value, path, name + ".")
+        else:
+            if expected is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+                raise ConfigError(f"The config {path}: {name!r} must be {_said(expected)}, not {value!r}.")
+        values[key] = value
+    return kind(**values)
+
+
+def _said(kind: type) -> str:
+    return {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)

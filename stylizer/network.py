@@ -1,0 +1,306 @@
+"""The networks, smallest parts first, and nothing else.
+
+`TransformNetwork` paints. It is a stack of convolutions whose every output pixel depends on a bounded neighbourhood of
+one frame (`HALO` pixels) and on nothing else. While it is trained, each layer is normalised and modulated by a style
+code (conditional instance norm, Dumoulin et al. 2017); before the first frame of a job the statistics are calibrated
+once and folded with the modulation into weights and biases (`fold`), so what a worker runs is plain.
+
+`PerceptualEncoder` sees: a half-width VGG-16 distilled to predict the teacher's activations in the basis of their
+principal components. Its Gram matrices are therefore the teacher's own, seen through a projection that keeps most of
+their energy. `StyleEncoder` turns its statistics of a style picture into the style code.
+
+All pictures are float tensors (N, 3, H, W), RGB, 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 8
+"""Input sides must be multiples of this: the trunk runs at one eighth."""
+
+HALO = 120
+"""How far, in pixels, an output pixel can see (a multiple of STRIDE; the sum over the layers is 116)."""
+
+Norm = Callable[[int, Tensor], Tensor]
+"""What stands between a convolution and its activation: (layer number, features) -> features."""
+
+
+def _pad(x: Tensor, by: int) -> Tensor:
+    return F.pad(x, (by, by, by, by), mode="reflect")
+
+
+def _shuffle(x: Tensor) -> Tensor:
+    """(N, 2*2*C, H, W) -> (N, C, 2H, 2W). Phases before channels, so that in channels_last whole pixels move (3x faster)."""
+    n, c, h, w = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, 2, c // 4).transpose(2, 3)
+    return pixels.reshape(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
+
+
+class Conv(nn.Module):
+    """A convolution at constant resolution, reflecting at the border."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+
+    def kernel(self) -> Tensor:
+        return self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        by = self.weight.shape[-1] // 2
+        return F.conv2d(_pad(x, by) if by else x, self.kernel(), self.bias)
+
+
+class Down(Conv):
+    """Half the resolution without aliasing: a 3x3 convolution, a [1 3 3 1] low-pass and the stride, composed to one 6x6 kernel.
+
+    The even kernel centres each output on the corner of four inputs, as `Up` expects.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        blur = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("blur", blur[:, None] * blur, persistent=False)
+        self.blur: Tensor
+
+    def kernel(self) -> Tensor:
+        shape = self.weight.shape
+        full = F.conv2d(self.weight.reshape(-1, 1, 3, 3), self.blur.to(self.weight.dtype)[None, None], padding=3)
+        return full.reshape(shape[0], shape[1], 6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(_pad(x, 2), self.kernel(), self.bias, stride=2)
+
+
+class Up(Conv):
+    """Twice the resolution: bilinear interpolation then a 3x3 convolution, computed at the low resolution.
+
+    Both are linear, so together they are four 3x3 convolutions, one for each pixel of the 2x2 block (`pixel_shuffle`).
+    Being a smoothing by construction it draws no grid, as a free pixel shuffle would.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        # Row p of phase[k]: how much low-resolution pixel p-1 gives to the tap k (at k-1) of output pixel `phase`.
+        taps = torch.tensor([[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25], [0.0, 0.25, 0.75]])
+        self.register_buffer("phases", torch.stack([taps[0:3], taps[1:4]]), persistent=False)
+        self.phases: Tensor
+
+    def kernel(self) -> Tensor:
+        outputs, inputs = self.weight.shape[:2]
+        phases = self.phases.to(self.weight.dtype)
+        split = torch.einsum("oikl,aky,blx->aboiyx", self.weight, phases, phases)
+        return split.reshape(outputs * 4, inputs, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _shuffle(F.conv2d(_pad(x, 1), self.kernel(), self.bias.repeat(4)))
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """The widths of a TransformNetwork; a checkpoint carries them, so it describes its own network."""
+
+    half: int = 16
+    quarter: int = 48
+    eighth: int = 96
+    blocks: int = 5
+
+    def layers(self) -> list[int]:
+        """Channels of every normalised layer, in order: the layout of a style code."""
+        trunk = [self.eighth] * (2 * self.blocks)
+        return [self.half, self.quarter, self.eighth, *trunk, self.quarter, self.half]
+
+
+class TransformNetwork(nn.Module):
+    """Frames to painted frames (N, 3, H, W); H and W multiples of STRIDE. The output is not clamped.
+
+    Down to 1/8 in three low-passed steps, residual blocks there, up again with skips at 1/4 and 1/2, and a linear
+    skip of the frame itself that carries its finest detail.
+    """
+
+    def __init__(self, dims: Dims | None = None) -> None:
+        super().__init__()
+        self.dims = d = dims or Dims()
+        self.down = nn.ModuleList([Down(3, d.half), Down(d.half, d.quarter), Down(d.quarter, d.eighth)])
+        self.trunk = nn.ModuleList([Conv(d.eighth, d.eighth) for _ in range(2 * d.blocks)])
+        self.up = nn.ModuleList([Up(d.eighth, d.quarter), Up(d.quarter, d.half)])
+        self.skip = nn.ModuleList([Conv(d.quarter, d.quarter, 1), Conv(d.half, d.half, 1)])
+        self.paint = Up(d.half, 3)
+        self.detail = Conv(3, 3)
+        with torch.no_grad():
+            self.paint.weight.mul_(0.3)
+            self.paint.bias.fill_(0.5)
+            self.detail.weight.zero_()
+            for skip in self.skip:
+                skip.bias.requires_grad_(False)  # type: ignore[union-attr]  # the Up beside it has the bias
+            self.detail.bias.requires_grad_(False)
+
+    def normed(self) -> list[tuple[Conv, Conv | None]]:
+        """The layers that `norm` is called for, in order: the convolution, and the one whose output is added to its own."""
+        pairs: list[tuple[Conv, Conv | None]] = [(layer, None) for layer in (*self.down, *self.trunk)]  # type: ignore[misc]
+        return pairs + list(zip(self.up, self.skip, strict=True))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        through: Norm = norm or (lambda _, y: y)
+        x = x - 0.5
+        half = F.relu(through(0, self.down[0](x)))
+        quarter = F.relu(through(1, self.down[1](half)))
+        h = F.relu(through(2, self.down[2](quarter)))
+        n = 3
+        for block in range(self.dims.blocks):
+            first, second = self.trunk[2 * block], self.trunk[2 * block + 1]
+            y = F.relu(through(n, first(h)))
+            h = h + through(n + 1, second(y))
+            n += 2
+        h = F.relu(through(n, self.up[0](h) + self.skip[0](quarter)))
+        h = F.relu(through(n + 1, self.up[1](h) + self.skip[1](half)))
+        return self.paint(h) + self.detail(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Modulation:
+    """A style code as what it does: per layer a scale and a shift, each (N, C). Codes blend linearly."""
+
+    code: Tensor
+    layers: Sequence[int]
+
+    def __call__(self, layer: int) -> tuple[Tensor, Tensor]:
+        start = 2 * sum(self.layers[:layer])
+        width = self.layers[layer]
+        scale, shift = self.code[:, start : start + 2 * width].split(width, dim=1)
+        return 1 + scale, shift
+
+
+@dataclass(slots=True)
+class InstanceNorm:
+    """Conditional instance norm: how the base is trained. Statistics are each picture's own."""
+
+    modulation: Modulation
+
+    def __call__(self, layer: int, x: Tensor) -> Tensor:
+        scale, shift = self.modulation(layer)
+        y = F.instance_norm(x.float(), eps=1e-5)
+        return (y * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Normalises a batch by the mean and variance over all of it, and remembers them for `fold`."""
+
+    modulation: Modulation
+    mean: list[Tensor] = field(default_factory=list)
+    std: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, layer: int, x: Tensor) -> Tensor:
+        var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        self.mean.append(mean)
+        self.std.append((var + 1e-5).sqrt())
+        return (frozen(self, layer, x.float())).to(x.dtype)
+
+
+def frozen(calibration: Calibration, layer: int, x: Tensor) -> Tensor:
+    """Normalise and modulate with the statistics that `calibration` holds: what `fold` makes part of the weights."""
+    scale, shift = calibration.modulation(layer)
+    mean, std = calibration.mean[layer][:, None, None], calibration.std[layer][:, None, None]
+    return (x - mean) / std * scale[:, :, None, None] + shift[:, :, None, None]
+
+
+@torch.no_grad()
+def fold(network: TransformNetwork, calibration: Calibration) -> TransformNetwork:
+    """A new plain network equal to `network` under the calibrated statistics and modulation (one style: N = 1)."""
+    plain = TransformNetwork(network.dims).to(network.detail.weight.device)
+    plain.load_state_dict(network.state_dict())
+    for layer, (conv, beside) in enumerate(plain.normed()):
+        scale, shift = (t[0] for t in calibration.modulation(layer))
+        gain = scale / calibration.std[layer]
+        conv.weight.mul_(gain[:, None, None, None])
+        conv.bias.copy_((conv.bias - calibration.mean[layer]) * gain + shift)
+        if beside is not None:
+            beside.weight.mul_(gain[:, None, None, None])
+    return plain
+
+
+class PerceptualEncoder(nn.Module):
+    """A picture to its features at four depths, each the principal components of VGG-16's relu1_2, 2_2, 3_3 and 4_3.
+
+    `forward` gives four tensors (N, C_i, H / 2^i, W / 2^i), C = TAPS, scaled so that the mean square over pictures,
+    channels summed, is about one.
+    """
+
+    WIDTHS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
+    TAPS = (32, 64, 128, 192)
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages, taps, inputs = [], [], 3
+        for widths, tap in zip(self.WIDTHS, self.TAPS, strict=True):
+            stage = nn.ModuleList()
+            for width in widths:
+                stage.append(nn.Conv2d(inputs, width, 3, padding=1))
+                inputs = width
+            stages.append(stage)
+            taps.append(nn.Conv2d(inputs, tap, 1))
+        self.stages = nn.ModuleList(stages)
+        self.taps = nn.ModuleList(taps)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = (x - self.mean) / self.std
+        features = []
+        for depth, (stage, tap) in enumerate(zip(self.stages, self.taps, strict=True)):
+            if depth:
+                x = F.max_pool2d(x, 2)
+            for conv in stage:  # type: ignore[union-attr]
+                x = F.relu(conv(x))
+            features.append(tap(x))
+        return features
+
+
+def gram(features: Tensor) -> Tensor:
+    """Second moments of the channels over the picture: (N, C, H, W) -> (N, C, C), in float32 (Gatys et al. 2016)."""
+    flat = features.float().flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+class StyleEncoder(nn.Module):
+    """Statistics of a style picture's features -> style code (N, 2 * sum of Dims.layers())."""
+
+    HIDDEN = 384
+
+    def __init__(self, dims: Dims | None = None) -> None:
+        super().__init__()
+        self.layers = (dims or Dims()).layers()
+        inputs = 2 * sum(PerceptualEncoder.TAPS)
+        self.inputs = nn.Linear(inputs, self.HIDDEN)
+        self.middle = nn.Linear(self.HIDDEN, self.HIDDEN)
+        self.outputs = nn.Linear(self.HIDDEN, 2 * sum(self.layers))
+        nn.init.normal_(self.outputs.weight, std=0.01)
+        nn.init.zeros_(self.outputs.bias)
+        self.register_buffer("centre", torch.zeros(inputs))
+        self.register_buffer("spread", torch.ones(inputs))
+        self.centre: Tensor
+        self.spread: Tensor
+
+    @staticmethod
+    def describe(features: Sequence[Tensor]) -> Tensor:
+        """Mean and standard deviation of every channel at every depth: (N, inputs)."""
+        moments = [torch.var_mean(f.float(), dim=(2, 3), correction=0) for f in features]
+        return torch.cat([mean for _, mean in moments] + [(var + 1e-8).sqrt() for var, _ in moments], dim=1)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        h = (statistics - self.centre) / self.spread
+        h = F.gelu(self.inputs(h))
+        h = h + F.gelu(self.middle(h))
+        code: Tensor = self.outputs(h)
+        return code

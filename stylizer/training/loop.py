@@ -1,0 +1,84 @@
+"""One training loop for every stage: cosine schedule, gradient clipping, averaged weights, a checkpoint every two minutes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+Losses = dict[str, Tensor]
+"""Named scalar losses; those that count are summed under their weights by the stage itself, as `total`."""
+
+
+def train(
+    model: nn.Module,
+    step_losses: Callable[[int], Losses],
+    *,
+    steps: int,
+    rate: float,
+    state: Path,
+    warm: int = 50,
+    average: float = 0.998,
+    minutes: float = math.inf,
+) -> nn.Module:
+    """Minimise `step_losses(step)["total"]` over `model`'s parameters and return the averaged model (EMA).
+
+    Resumes from `state` if it exists. `minutes` ends the call early (the schedule is not shortened: call again to go on).
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    averaged = copy.deepcopy(model)
+    first = 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        model.load_state_dict(saved["model"])
+        averaged.load_state_dict(saved["averaged"])
+        optimiser.load_state_dict(saved["optimiser"])
+        first = saved["step"]
+        print(f"{state.name}: resumed at step {first} of {steps}", flush=True)
+    started = saved_at = time.monotonic()
+    seen: dict[str, float] = {}
+    for step in range(first, steps):
+        progress = step / steps
+        rate_now = rate * min(1, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * progress)) + rate * 0.01
+        for group in optimiser.param_groups:
+            group["lr"] = rate_now
+        losses = step_losses(step)
+        optimiser.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        decay = min(average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+        for name, value in losses.items():
+            seen[name] = 0.98 * seen.get(name, value.item()) + 0.02 * value.item()
+        if (step + 1) % 50 == 0:
+            pace = (time.monotonic() - started) / (step + 1 - first)
+            told = "  ".join(f"{name} {value:.4f}" for name, value in seen.items())
+            print(f"{state.stem} {step + 1}/{steps}  {told}  {pace:.2f} s/step", flush=True)
+        over = (time.monotonic() - started) > 60 * minutes
+        if time.monotonic() - saved_at > 120 or step + 1 == steps or over:
+            saved_at = time.monotonic()
+            part = state.with_suffix(".part")
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                },
+                part,
+            )
+            os.replace(part, state)
+        if over:
+            break
+    return averaged
