@@ -45,10 +45,10 @@ def _shuffle(x: Tensor) -> Tensor:
 class Conv(nn.Module):
     """A convolution at constant resolution, reflecting at the border."""
 
-    def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int = 3, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def kernel(self) -> Tensor:
@@ -101,7 +101,8 @@ class Up(Conv):
         return split.reshape(outputs * 4, inputs, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _shuffle(F.conv2d(_pad(x, 1), self.kernel(), self.bias.repeat(4)))
+        bias = None if self.bias is None else self.bias.repeat(4)
+        return _shuffle(F.conv2d(_pad(x, 1), self.kernel(), bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +133,13 @@ class TransformNetwork(nn.Module):
         self.down = nn.ModuleList([Down(3, d.half), Down(d.half, d.quarter), Down(d.quarter, d.eighth)])
         self.trunk = nn.ModuleList([Conv(d.eighth, d.eighth) for _ in range(2 * d.blocks)])
         self.up = nn.ModuleList([Up(d.eighth, d.quarter), Up(d.quarter, d.half)])
-        self.skip = nn.ModuleList([Conv(d.quarter, d.quarter, 1), Conv(d.half, d.half, 1)])
+        # What is added to an Up needs no bias of its own.
+        self.skip = nn.ModuleList([Conv(d.quarter, d.quarter, 1, bias=False), Conv(d.half, d.half, 1, bias=False)])
         self.paint = Up(d.half, 3)
-        self.detail = Conv(3, 3)
-        with torch.no_grad():
-            self.paint.weight.mul_(0.3)
-            self.paint.bias.fill_(0.5)
-            self.detail.weight.zero_()
-            for skip in self.skip:
-                skip.bias.requires_grad_(False)  # type: ignore[union-attr]  # the Up beside it has the bias
-            self.detail.bias.requires_grad_(False)
+        self.detail = Conv(3, 3, bias=False)
+        nn.init.normal_(self.paint.weight, std=0.03)
+        nn.init.constant_(self.paint.bias, 0.5)
+        nn.init.zeros_(self.detail.weight)
 
     def normed(self) -> list[tuple[Conv, Conv | None]]:
         """The layers that `norm` is called for, in order: the convolution, and the one whose output is added to its own."""
@@ -151,7 +149,7 @@ class TransformNetwork(nn.Module):
     def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
         through: Norm = norm or (lambda _, y: y)
         x = x - 0.5
-        half = F.relu(through(0, self.down[0](x)))
+        half = F.relu(through(0, self.down[0](x.to(self.down[0].weight.dtype))))
         quarter = F.relu(through(1, self.down[1](half)))
         h = F.relu(through(2, self.down[2](quarter)))
         n = 3
@@ -162,7 +160,8 @@ class TransformNetwork(nn.Module):
             n += 2
         h = F.relu(through(n, self.up[0](h) + self.skip[0](quarter)))
         h = F.relu(through(n + 1, self.up[1](h) + self.skip[1](half)))
-        return self.paint(h) + self.detail(x)
+        painted: Tensor = self.paint(h.to(self.paint.weight.dtype)) + self.detail(x.to(self.detail.weight.dtype))
+        return painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +221,7 @@ def fold(network: TransformNetwork, calibration: Calibration) -> TransformNetwor
         scale, shift = (t[0] for t in calibration.modulation(layer))
         gain = scale / calibration.std[layer]
         conv.weight.mul_(gain[:, None, None, None])
+        assert conv.bias is not None
         conv.bias.copy_((conv.bias - calibration.mean[layer]) * gain + shift)
         if beside is not None:
             beside.weight.mul_(gain[:, None, None, None])
@@ -265,12 +265,6 @@ class PerceptualEncoder(nn.Module):
                 x = F.relu(conv(x))
             features.append(tap(x))
         return features
-
-
-def gram(features: Tensor) -> Tensor:
-    """Second moments of the channels over the picture: (N, C, H, W) -> (N, C, C), in float32 (Gatys et al. 2016)."""
-    flat = features.float().flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 class StyleEncoder(nn.Module):

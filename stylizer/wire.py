@@ -53,6 +53,7 @@ class ChunkSpec:
     id: str
     clip: Clip
     frames: FrameRange
+    look: Look
     checkpoint: Path
     output: Path
     target: Path

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylizer.network import PerceptualEncoder, gram
+from stylizer.losses import gram
+from stylizer.network import PerceptualEncoder
 from stylizer.training.loop import Losses, train
 from stylizer.training.pictures import Pictures, adversarial, jitter
 from stylizer.training.teacher import LAYOUT, Teacher

@@ -1,0 +1,125 @@
+"""What a painted picture is judged by while networks are trained and fitted.
+
+Distances are relative (squared error over the target's squared size), so that depths and pictures weigh alike. Pictures
+are (N, 3, H, W), RGB, 0..1; features (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DEPTH_WEIGHTS = (1.0, 1.0, 1.5, 2.0)
+"""Of the four depths in the style loss: the deepest moves last and needs a weight of its own."""
+
+
+def gram(features: Tensor) -> Tensor:
+    """Second moments of the channels over the picture: (N, C, H, W) -> (N, C, C), in float32 (Gatys et al. 2016)."""
+    flat = features.float().flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def spread(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel: two of (N, C), in float32."""
+    var, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
+    return mean, (var + 1e-6).sqrt()
+
+
+def relative(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distance of each pair in a batch, relative to the size of `b`: (N, …) twice -> (N,)."""
+    return (a - b).square().flatten(1).sum(1) / b.square().flatten(1).sum(1).clamp_min(1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class StyleTarget:
+    """A style at one depth: what the painted picture's features should have. (N or 1, C, C) and (N or 1, C)."""
+
+    gram: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+def style_targets(features: Sequence[Tensor]) -> list[StyleTarget]:
+    """The targets that a style picture's features set, one a depth."""
+    return [StyleTarget(gram(f), *spread(f)) for f in features]
+
+
+def blend_targets(targets: Sequence[Sequence[StyleTarget]], weights: Sequence[float]) -> list[StyleTarget]:
+    """Several styles as one: every moment is the weighted mean of theirs."""
+
+    def mix(tensors: Sequence[Tensor]) -> Tensor:
+        return sum((w * t for w, t in zip(weights, tensors, strict=True)), torch.zeros_like(tensors[0]))
+
+    return [
+        StyleTarget(mix([t.gram for t in depth]), mix([t.mean for t in depth]), mix([t.std for t in depth]))
+        for depth in zip(*targets, strict=True)
+    ]
+
+
+def style_loss(features: Sequence[Tensor], targets: Sequence[StyleTarget], *, cap: float = 4.0) -> Tensor:
+    """Gram, mean and spread distances over the depths, weighted by DEPTH_WEIGHTS; a scalar.
+
+    One picture's distance at one depth counts up to `cap`: a hopeless pair does not drown the batch.
+    """
+    total = torch.zeros((), device=features[0].device)
+    for weight, seen, target in zip(DEPTH_WEIGHTS, features, targets, strict=True):
+        mean, std = spread(seen)
+        for ours, theirs in ((gram(seen), target.gram), (mean, target.mean), (std, target.std)):
+            total = total + weight * relative(ours, theirs).clamp_max(cap).mean()
+    return total
+
+
+def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences between neighbours, across and down."""
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def roughness(x: Tensor) -> Tensor:
+    """Total variation: mean absolute slope."""
+    across, down = slopes(x.float())
+    return across.abs().mean() + down.abs().mean()
+
+
+def outside(x: Tensor) -> Tensor:
+    """How far the picture leaves 0..1, on average: the network's output is not clamped."""
+    x = x.float()
+    return (x - x.clamp(0, 1)).abs().mean()
+
+
+def bent_grid(n: int, height: int, width: int, random: np.random.Generator, reach: float = 12.0) -> Tensor:
+    """A random smooth movement of space as a sampling grid (n, height, width, 2).
+
+    Real-valued shifts of up to `reach` pixels (most of them off every stride), zoom of 3%, turn of 2 degrees, a soft bend.
+    """
+    angle = torch.from_numpy(random.uniform(-0.035, 0.035, n)).float()
+    zoom = torch.from_numpy(random.uniform(0.97, 1.03, n)).float()
+    size = torch.tensor([width, height])
+    shift = torch.from_numpy(random.uniform(-2 * reach, 2 * reach, (n, 2))).float() / size
+    cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    rows = [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), [n, 1, height, width], align_corners=False)
+    bend = torch.from_numpy(random.normal(0, 2.0, (n, 2, 4, 4))).float() / size[:, None, None]
+    return grid + F.interpolate(bend, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+
+
+def unsteadiness(
+    paint: Callable[[Tensor], Tensor], pictures: Tensor, painted: Tensor, random: np.random.Generator
+) -> Tensor:
+    """Mean |W(S(x)) - S(W(x) + noise)| inside the frame; zero for a painter that follows the picture and ignores noise.
+
+    The compound regularisation of ReReVST (Wang et al. 2020), with movements off the stride grid and camera-sized noise.
+    """
+    n, _, height, width = pictures.shape
+    grid = bent_grid(n, height, width, random).to(pictures.device)
+    sigma = float(np.exp(random.uniform(np.log(0.002), np.log(0.03))))
+    moved = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    noise = torch.from_numpy(random.standard_normal(moved.shape, dtype=np.float32)).to(moved)
+    again = paint((moved + sigma * noise).clamp(0, 1)).float()
+    expected = F.grid_sample(painted.float(), grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    inside = (grid.abs() < 1 - 16 / min(height, width)).all(3)[:, None]
+    return ((again - expected).abs() * inside).sum() / (3 * inside.sum()).clamp_min(1)

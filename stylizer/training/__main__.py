@@ -1,0 +1,48 @@
+"""Make the shipped weights: python -m stylizer.training --data DIR --runs DIR
+
+Three stages, each resumable (run the same command again): distil the perceptual encoder, regress the base, paint against
+the teacher. The last step writes stylizer/weights/stylizer.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from stylizer.checkpoint import SHIPPED, Shipped, save_shipped
+from stylizer.training.base import paint, regress
+from stylizer.training.perceptual import distil
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stylizer.training", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="folder with teacher/, peers/ and train/")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints of the training go")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--perceptual-steps", type=int, default=2600)
+    parser.add_argument("--regress-steps", type=int, default=3000)
+    parser.add_argument("--paint-steps", type=int, default=4000)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.set_num_threads(os.cpu_count() or 1)
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+
+    perceptual = distil(
+        arguments.data, arguments.runs / "perceptual.pt", steps=arguments.perceptual_steps, device=device
+    )
+    base = regress(arguments.data, perceptual, arguments.runs / "regress.pt", steps=arguments.regress_steps, device=device)
+    steps = {"perceptual": arguments.perceptual_steps, "regress": arguments.regress_steps}
+    if arguments.paint_steps:
+        base = paint(arguments.data, perceptual, base, arguments.runs / "paint.pt", steps=arguments.paint_steps, device=device)
+        steps["paint"] = arguments.paint_steps
+    facts = {f"{name}_steps": str(count) for name, count in steps.items()}
+    save_shipped(Shipped(base.transform, base.style, perceptual), arguments.out, facts)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

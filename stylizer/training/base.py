@@ -1,0 +1,127 @@
+"""Train the base: transform network and style encoder, for any style at once.
+
+First by regressing a published network's pictures, which gives clean colours in minutes (`regress`); then against the
+teacher's Gram matrices, with the terms that keep the picture steady (`paint`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylizer.losses import outside, relative, roughness, slopes, style_loss, style_targets, unsteadiness
+from stylizer.network import InstanceNorm, Modulation, PerceptualEncoder, StyleEncoder, TransformNetwork
+from stylizer.training.loop import Losses, train
+from stylizer.training.peers import MicroAST
+from stylizer.training.pictures import Pictures, jitter
+from stylizer.training.teacher import Teacher
+
+
+class Base(nn.Module):
+    """What is trained together: how to paint, and how a style picture says what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transform = TransformNetwork()
+        self.style = StyleEncoder(self.transform.dims)
+
+    def forward(self, contents: Tensor, statistics: Tensor) -> Tensor:
+        code = self.style(statistics)
+        painted: Tensor = self.transform(contents, InstanceNorm(Modulation(code, self.style.layers)))
+        return painted
+
+
+class Samples:
+    """Batches of photographs and styles, with the styles' statistics as the perceptual encoder sees them."""
+
+    def __init__(self, root: Path, encoder: PerceptualEncoder, device: torch.device, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.contents = Pictures(root / "train/content_train.tar", seed + 1)
+        self.styles = Pictures(root / "train/style_train.tar", seed + 2)
+        self.encoder, self.device = encoder.eval().requires_grad_(False), device
+
+    def statistics(self, styles: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            features = self.encoder(styles)
+        return StyleEncoder.describe(features)
+
+    def batch(self, count: int, size: int, style_size: int) -> tuple[Tensor, Tensor]:
+        contents = jitter(self.contents.batch(count, size, 0.4), self.random, 0.15)
+        styles = self.styles.batch(count, style_size, 0.5)
+        if self.random.random() < 0.5:
+            styles = jitter(styles, self.random, 0.4)
+        return contents.to(self.device), styles.to(self.device)
+
+
+def centre(style: StyleEncoder, samples: Samples, style_size: int) -> None:
+    """Give the style encoder the mean and spread of its inputs over many styles."""
+    seen = torch.cat([samples.statistics(samples.batch(16, 32, style_size)[1]) for _ in range(25)])
+    style.centre.copy_(seen.mean(0))
+    style.spread.copy_(seen.std(0) + 1e-4)
+
+
+def regress(
+    root: Path, encoder: PerceptualEncoder, state: Path, *, steps: int, device: torch.device, size: int = 160, count: int = 6
+) -> Base:
+    """Regress MicroAST's pictures (L1 and L1 of slopes) on `root`/train; resumable through `state`."""
+    samples = Samples(root, encoder, device, seed=11 + state.exists() * 7919)
+    peer = MicroAST(root / "peers/microast_fp32.pt", device)
+    base = Base().to(device)
+    centre(base.style, samples, size)
+    base.transform = base.transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def step_losses(step: int) -> Losses:
+        contents, styles = samples.batch(count, size, size)
+        with torch.autocast(device.type, torch.bfloat16):
+            target = peer(contents, styles)
+            painted = base(contents, samples.statistics(styles))
+        target, painted = target.float().clamp(-0.1, 1.1), painted.float()
+        flat = (painted - target).abs().mean()
+        sharp = sum((a - b).abs().mean() for a, b in zip(slopes(painted), slopes(target), strict=True))
+        return {"total": flat + sharp, "flat": flat.detach(), "sharp": torch.as_tensor(sharp).detach()}
+
+    averaged = train(base, step_losses, steps=steps, rate=2e-3, state=state)
+    assert isinstance(averaged, Base)
+    return averaged
+
+
+def paint(
+    root: Path,
+    encoder: PerceptualEncoder,
+    start: Base,
+    state: Path,
+    *,
+    steps: int,
+    device: torch.device,
+    size: int = 128,
+    count: int = 4,
+) -> Base:
+    """Train on the teacher's losses: style (Gram, mean and spread), content, steadiness; resumable through `state`."""
+    samples = Samples(root, encoder, device, seed=23 + state.exists() * 7919)
+    teacher = Teacher(root / "teacher/vgg16_to_relu4_3_fp16.pt").to(device)
+    base = start.train()
+    base.transform = base.transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def step_losses(step: int) -> Losses:
+        contents, styles = samples.batch(count, size, size)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                wanted, kept = style_targets(teacher(styles)), teacher(contents)[2]
+            norm = InstanceNorm(Modulation(base.style(samples.statistics(styles)), base.style.layers))
+            painted = base.transform(contents, norm)
+            seen = teacher(painted.clamp(-0.2, 1.2))
+            unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
+        style = style_loss(seen, wanted)
+        content = relative(seen[2].float(), kept.float()).mean()
+        rough = roughness(painted)
+        ramp = min(1.0, step / (0.3 * steps))
+        total = style + 0.6 * content + 3 * outside(painted) + 0.2 * rough + 8 * ramp * unsteady
+        told = {"style": style, "content": content, "unsteady": unsteady, "rough": rough}
+        return {"total": total, **{name: value.detach() for name, value in told.items()}}
+
+    averaged = train(base, step_losses, steps=steps, rate=6e-4, state=state)
+    assert isinstance(averaged, Base)
+    return averaged

@@ -1,0 +1,60 @@
+"""Published peers that we learn from or are measured against, rebuilt around their weights. They never ship.
+
+MicroAST (Wang et al. 2023, MIT): a fast arbitrary-style network; the base starts by regressing its pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True)
+    return mean, (var + 1e-5).sqrt()
+
+
+class MicroAST:
+    """(content, style) -> painted, all (N, 3, H, W) RGB 0..1; one style a content."""
+
+    def __init__(self, weights: Path, device: torch.device) -> None:
+        self.state = {k: v.float().to(device) for k, v in torch.load(weights, weights_only=True).items()}
+
+    def _conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight, bias = self.state[f"{name}.conv.weight"], self.state[f"{name}.conv.bias"]
+        by = weight.shape[-1] // 2
+        groups = x.shape[1] // weight.shape[1]
+        return F.conv2d(F.pad(x, (by, by, by, by), mode="reflect"), weight, bias, stride=stride, groups=groups)
+
+    def _residual(self, name: str, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        if scale is None or shift is None:
+            return x + self._conv(f"{name}.conv2", F.relu(self._conv(f"{name}.conv1", x)))
+        y = F.relu(scale * self._conv(f"{name}.conv1", x) + shift * x)
+        return x + scale * self._conv(f"{name}.conv2", y) + shift * y
+
+    def _encode(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        for layer, stride in enumerate((1, 2, 1, 2, 1)):
+            x = F.relu(self._conv(f"{name}.c.{layer}", x, stride))
+        shallow = self._residual(f"{name}.r1", x)
+        return shallow, self._residual(f"{name}.r2", shallow)
+
+    @torch.no_grad()
+    def __call__(self, content: Tensor, style: Tensor) -> Tensor:
+        seen = self._encode("se", style)
+        scales, shifts = [], []
+        for depth, features in enumerate(seen):
+            scales.append(self._conv(f"mod.{2 * depth}", features).mean((2, 3), keepdim=True))
+            shifts.append(self._conv(f"mod.{2 * depth + 1}", features).mean((2, 3), keepdim=True))
+        x = self._encode("ce", content)[1]
+        for name, depth in (("d1", 1), ("d2", 0)):
+            mean, std = _moments(x)
+            style_mean, style_std = _moments(seen[depth])
+            x = self._residual(name, (x - mean) / std * style_std + style_mean, scales[depth], shifts[depth])
+        for layer in (0, 2):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            x = F.relu(self._conv(f"dc.{layer}", x))
+            x = F.relu(self._conv(f"dc.{layer + 1}", x))
+        return self._conv("dc.4", x)

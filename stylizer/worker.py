@@ -1,0 +1,249 @@
+"""Carry out specs: fit a look, paint chunks of frames. A process of its own; it speaks wire.py on stdout.
+
+Decoding, painting and encoding overlap, each in a thread of its own: the libraries let go of the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from stylizer.errors import InputError, OutputError, StylizerError
+from stylizer.files import digest_of, settle
+from stylizer.fit import fit
+from stylizer.frames import Frame, Layout
+from stylizer.jobs import FrameRange, MediaKind, Quality
+from stylizer.pictures import PictureWriter
+from stylizer.styles import load_style
+from stylizer.stylize import Stylizer, planes_to_rgb, scaled
+from stylizer.video import Reader, VideoWriter, output_size
+from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, say
+
+AHEAD = 4
+"""Frames that decoding may be ahead of painting, and painting of encoding: memory stays flat."""
+SAMPLES = 16
+"""Frames of the clip, spread over all of it, that a fit sees."""
+PROGRESS_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out the spec files in order and return the exit code (wire.py)."""
+    if os.environ.get("STYLIZER_PARENT"):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        specs = [loads(Path(name).read_text(encoding="utf-8")) for name in arguments]
+    except (OSError, UnicodeDecodeError, StylizerError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    painters: dict[tuple[object, ...], Stylizer] = {}
+    results = [_carry_out(spec, painters) for spec in specs]
+    return 0 if all(results) else 1
+
+
+def _end_with_parent() -> None:
+    """Whoever started this worker holds its stdin open; when that ends, nobody wants the work any more."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(3)
+
+
+def _tell(line: Line) -> None:
+    # T201: stdout is this program's output, a protocol; console.py is for people.
+    print(say(line), flush=True)  # noqa: T201
+
+
+def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:
+    started = time.monotonic()
+    try:
+        frames = _fit(spec) if isinstance(spec, FitSpec) else _paint(spec, painters)
+        digest = digest_of(spec.output)
+        _tell(Line("finished", spec.id, frames=frames, digest=digest, seconds=time.monotonic() - started))
+    except StylizerError as error:
+        retryable = not isinstance(error, InputError)
+        _tell(Line("failed", spec.id, code=error.code, message=error.message, hint=error.hint, retryable=retryable))
+    except torch.OutOfMemoryError as error:
+        hint = "Close other programs that use the GPU, or choose a smaller --size."
+        _tell(Line("failed", spec.id, code="memory", message=f"The device ran out of memory: {error}", hint=hint, retryable=True))
+    except OSError as error:
+        message = f"The chunk could not be written or read: {error}."
+        _tell(Line("failed", spec.id, code="output", message=message, hint="Free some disk space.", retryable=True))
+    except Exception as error:  # a bug or a library's: one chunk fails, with its story in the log
+        traceback.print_exc()
+        message = f"The worker met an error of its own: {type(error).__name__}: {error}"
+        _tell(Line("failed", spec.id, code="internal", message=message[:2000], hint="See the chunk's log.", retryable=True))
+    else:
+        return True
+    return False
+
+
+def _fit(spec: FitSpec) -> int:
+    look = spec.look
+    samples = sample_frames(spec)
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > PROGRESS_SECONDS or done == total:
+            told = time.monotonic()
+            _tell(Line("progress", spec.id, done=done, total=total))
+
+    styles = [torch.from_numpy(load_style(s.path, 2048)).permute(2, 0, 1).float() / 255 for s in look.styles]
+    checkpoint = fit(
+        styles,
+        [s.weight for s in look.styles],
+        samples,
+        quality=Quality(look.quality),
+        brush=look.brush,
+        keep_color=look.keep_color,
+        seed=look.seed,
+        device=spec.device,
+        precision=spec.precision,
+        progress=progress,
+    )
+    facts = {
+        "styles": ", ".join(s.path.name for s in look.styles),
+        "weights": ", ".join(f"{s.weight:g}" for s in look.styles),
+        "digests": ", ".join(s.digest for s in look.styles),
+        "clip": spec.clip.path.name,
+        "quality": str(look.quality),
+        "brush": f"{look.brush:g}",
+        "keep_color": "yes" if look.keep_color else "no",
+        "seed": str(look.seed),
+        "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+        **checkpoint.facts,
+    }
+    save_checkpoint(Checkpoint(checkpoint.network, facts), spec.output)
+    if facts.get("kept") == "guess":
+        _tell(Line("note", spec.id, text="The fit made the picture no better; the first guess is used."))
+    return int(facts["steps"])
+
+
+def sample_frames(spec: FitSpec, count: int = SAMPLES) -> Tensor:
+    """Up to `count` frames spread over the clip, at output size: (n, 3, H, W) uint8 RGB. InputError if none decodes."""
+    clip = spec.clip
+    count = min(count, clip.frames)
+    size = output_size(clip, spec.look.size)
+    pictures = []
+    for n in range(count):
+        position = (2 * n + 1) * clip.frames // (2 * count)
+        reader = Reader(clip, FrameRange(position, position + 1))
+        for frame in reader:
+            rgb = scaled(planes_to_rgb(frame.planes, reader.layout, torch.device("cpu")), size)
+            pictures.append((rgb[0] * 255 + 0.5).to(torch.uint8))
+    if not pictures:
+        raise InputError(f"No frame of {clip.path} can be decoded.", hint="Check that the file plays.")
+    return torch.stack(pictures)
+
+
+def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int:
+    look = spec.look
+    key = (spec.checkpoint, look.strength, look.keep_color, spec.device, spec.precision)
+    if key not in painters:
+        painters.clear()
+        network = load_checkpoint(spec.checkpoint).network
+        painters[key] = Stylizer(
+            network, device=spec.device, precision=spec.precision, strength=look.strength, keep_color=look.keep_color
+        )
+    painter = painters[key]
+    part = spec.output.with_name(spec.output.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    _clear(part)
+    reader = Reader(spec.clip, spec.frames)
+    is_video = spec.clip.kind is MediaKind.VIDEO
+    make: Callable[..., VideoWriter | PictureWriter] = VideoWriter if is_video else PictureWriter
+    try:
+        with make(part, spec.clip, spec.target, spec.encoding, spec.size) as writer:
+            done = _pipeline(spec, reader, painter, writer.layout, writer.write)
+        _clear(spec.output)
+        settle(part, spec.output)
+    finally:
+        _clear(part)
+    if reader.skipped:
+        _tell(Line("note", spec.id, text=f"{reader.skipped} frames could not be decoded and are left out."))
+    return done
+
+
+def _pipeline(
+    spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout, write: Callable[[Frame], None]
+) -> int:
+    done, told, started = 0, time.monotonic(), time.monotonic()
+
+    def paint(frame: Frame) -> Frame:
+        return Frame(painter.frame(frame.planes, reader.layout, wanted, spec.size), frame.time, frame.duration)
+
+    for _ in _apart(_each(write, _apart(map(paint, _apart(iter(reader)))))):
+        done += 1
+        now = time.monotonic()
+        if now - told > PROGRESS_SECONDS or done == len(spec.frames):
+            told = now
+            fps = round(done / (now - started), 2)
+            _tell(Line("progress", spec.id, done=done, total=len(spec.frames), fps=fps))
+    return done
+
+
+def _each(act: Callable[[T], None], items: Iterator[T]) -> Iterator[None]:
+    for item in items:
+        yield act(item)
+
+
+def _apart(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made in a thread of their own, at most AHEAD of whoever takes them. Errors come through."""
+    ready: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(what: tuple[bool, T | BaseException | None]) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(what, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = ready.get()
+            if not more:
+                if item is not None:
+                    raise item  # type: ignore[misc]
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
