@@ -96,7 +96,9 @@ def shipped() -> Shipped:
         try:
             getattr(parts, name).load_state_dict(own)
         except RuntimeError as error:
-            raise StyleError(f"The weights in {SHIPPED} do not fit this program: {error}.", hint="Install it again.") from None
+            raise StyleError(
+                f"The weights in {SHIPPED} do not fit this program: {error}.", hint="Install it again."
+            ) from None
         getattr(parts, name).eval().requires_grad_(False)
     return parts
 

@@ -73,7 +73,7 @@ def fit(
     precision: str = "auto",
     progress: Progress = lambda done, total: None,
 ) -> Checkpoint:
-    """Fit to `styles` ((3, H, W) float RGB 0..1 each, weights summing to 1) on `samples` ((n, 3, H, W) uint8 at output size).
+    """Fit to `styles` ((3, H, W) float RGB 0..1 each, weights summing to 1) on `samples` ((n, 3, H, W) uint8, output size).
 
     Deterministic for a seed on one device and precision. The facts say what was gained and how long it took.
     """
@@ -84,13 +84,13 @@ def fit(
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[
         best_precision(device) if precision == "auto" else precision
     ]
-    # fp16 gradients underflow without loss scaling; where fp16 paints, bf16 or fp32 fits.
+    # float16 gradients underflow without loss scaling; what paints in it is fitted in bfloat16.
     dtype = torch.bfloat16 if dtype is torch.float16 and where.type == "cuda" else dtype
     autocast = torch.autocast(where.type, dtype, enabled=dtype in (torch.bfloat16,))
     base = shipped()
     perceptual = PerceptualEncoder().to(where)
     perceptual.load_state_dict(base.perceptual.state_dict())
-    perceptual = perceptual.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = perceptual.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     with autocast:
         style = look_at(styles, weights, samples, perceptual, base.style, brush=brush, keep_color=keep_color, device=where)
         guess = calibrated(base.transform, base.style, style, samples, random, device=where)
@@ -193,7 +193,7 @@ def calibrated(
 
 
 def crops(samples: Tensor, count: int, side: int, random: np.random.Generator) -> Tensor:
-    """`count` random squares of up to `side` pixels (a multiple of 8; mirrored up if the frames are smaller), float RGB 0..1."""
+    """`count` random squares of `side` pixels (smaller frames are mirrored up), float RGB 0..1."""
     height, width = samples.shape[2:]
     rows, columns = min(side, height), min(side, width)
     cuts = []
@@ -218,13 +218,15 @@ def recoloured(style: Tensor, samples: Tensor) -> Tensor:
 
     def root(matrix: Tensor, power: float) -> Tensor:
         values, vectors = torch.linalg.eigh(matrix)
-        return vectors @ torch.diag(values.clamp_min(1e-6) ** power) @ vectors.T
+        powered: Tensor = vectors @ torch.diag(values.clamp_min(1e-6) ** power) @ vectors.T
+        return powered
 
     seen = samples[:, :, ::7, ::7].permute(1, 0, 2, 3).flatten(1).float() / 255
     mean, covariance = moments(seen)
     style_mean, style_covariance = moments(style.flatten(1))
     turn = root(covariance, 0.5) @ root(style_covariance, -0.5)
-    return (turn @ (style.flatten(1) - style_mean) + mean).clamp(0, 1).reshape(style.shape)
+    matched: Tensor = (turn @ (style.flatten(1) - style_mean) + mean).clamp(0, 1).reshape(style.shape)
+    return matched
 
 
 def _in_lightness(frames: Tensor, painted: Tensor) -> Tensor:
@@ -239,4 +241,5 @@ def _sized(picture: Tensor, short: int) -> Tensor:
     height, width = picture.shape[2:]
     scale = short / min(height, width)
     size = (min(4 * short, max(16, round(height * scale))), min(4 * short, max(16, round(width * scale))))
-    return F.interpolate(picture, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+    sized: Tensor = F.interpolate(picture, size=size, mode="bicubic", antialias=True)
+    return sized.clamp(0, 1)

@@ -49,7 +49,9 @@ JOB_MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.FITTING, JobState.RENDERING, JobState.FAILED, JobState.CANCELLED}),
     JobState.FITTING: frozenset({JobState.QUEUED, JobState.RENDERING, JobState.FAILED, JobState.CANCELLED}),
     JobState.RENDERING: frozenset({JobState.QUEUED, JobState.ASSEMBLING, JobState.FAILED, JobState.CANCELLED}),
-    JobState.ASSEMBLING: frozenset({JobState.QUEUED, JobState.RENDERING, JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
+    JobState.ASSEMBLING: frozenset(
+        {JobState.QUEUED, JobState.RENDERING, JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+    ),
     JobState.DONE: frozenset({JobState.QUEUED}),
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset({JobState.QUEUED}),

@@ -60,7 +60,7 @@ class Conv(nn.Module):
 
 
 class Down(Conv):
-    """Half the resolution without aliasing: a 3x3 convolution, a [1 3 3 1] low-pass and the stride, composed to one 6x6 kernel.
+    """Half the resolution without aliasing: a 3x3 convolution, a [1 3 3 1] low-pass and the stride, in one 6x6 kernel.
 
     The even kernel centres each output on the corner of four inputs, as `Up` expects.
     """
@@ -130,36 +130,36 @@ class TransformNetwork(nn.Module):
     def __init__(self, dims: Dims | None = None) -> None:
         super().__init__()
         self.dims = d = dims or Dims()
-        self.down = nn.ModuleList([Down(3, d.half), Down(d.half, d.quarter), Down(d.quarter, d.eighth)])
+        self.down1, self.down2, self.down3 = Down(3, d.half), Down(d.half, d.quarter), Down(d.quarter, d.eighth)
         self.trunk = nn.ModuleList([Conv(d.eighth, d.eighth) for _ in range(2 * d.blocks)])
-        self.up = nn.ModuleList([Up(d.eighth, d.quarter), Up(d.quarter, d.half)])
+        self.up1, self.up2 = Up(d.eighth, d.quarter), Up(d.quarter, d.half)
         # What is added to an Up needs no bias of its own.
-        self.skip = nn.ModuleList([Conv(d.quarter, d.quarter, 1, bias=False), Conv(d.half, d.half, 1, bias=False)])
+        self.skip1, self.skip2 = Conv(d.quarter, d.quarter, 1, bias=False), Conv(d.half, d.half, 1, bias=False)
         self.paint = Up(d.half, 3)
         self.detail = Conv(3, 3, bias=False)
+        assert self.paint.bias is not None
         nn.init.normal_(self.paint.weight, std=0.03)
         nn.init.constant_(self.paint.bias, 0.5)
         nn.init.zeros_(self.detail.weight)
 
     def normed(self) -> list[tuple[Conv, Conv | None]]:
         """The layers that `norm` is called for, in order: the convolution, and the one whose output is added to its own."""
-        pairs: list[tuple[Conv, Conv | None]] = [(layer, None) for layer in (*self.down, *self.trunk)]  # type: ignore[misc]
-        return pairs + list(zip(self.up, self.skip, strict=True))  # type: ignore[arg-type]
+        trunk = [layer for layer in self.trunk if isinstance(layer, Conv)]
+        alone: list[tuple[Conv, Conv | None]] = [(layer, None) for layer in (self.down1, self.down2, self.down3, *trunk)]
+        return [*alone, (self.up1, self.skip1), (self.up2, self.skip2)]
 
     def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
         through: Norm = norm or (lambda _, y: y)
         x = x - 0.5
-        half = F.relu(through(0, self.down[0](x.to(self.down[0].weight.dtype))))
-        quarter = F.relu(through(1, self.down[1](half)))
-        h = F.relu(through(2, self.down[2](quarter)))
-        n = 3
-        for block in range(self.dims.blocks):
-            first, second = self.trunk[2 * block], self.trunk[2 * block + 1]
-            y = F.relu(through(n, first(h)))
-            h = h + through(n + 1, second(y))
-            n += 2
-        h = F.relu(through(n, self.up[0](h) + self.skip[0](quarter)))
-        h = F.relu(through(n + 1, self.up[1](h) + self.skip[1](half)))
+        half = F.relu(through(0, self.down1(x.to(self.down1.weight.dtype))))
+        quarter = F.relu(through(1, self.down2(half)))
+        h = F.relu(through(2, self.down3(quarter)))
+        for n in range(0, len(self.trunk), 2):
+            y = F.relu(through(3 + n, self.trunk[n](h)))
+            h = h + through(4 + n, self.trunk[n + 1](y))
+        n = 3 + len(self.trunk)
+        h = F.relu(through(n, self.up1(h) + self.skip1(quarter)))
+        h = F.relu(through(n + 1, self.up2(h) + self.skip2(half)))
         painted: Tensor = self.paint(h.to(self.paint.weight.dtype)) + self.detail(x.to(self.detail.weight.dtype))
         return painted
 
@@ -174,7 +174,7 @@ class Modulation:
     def __call__(self, layer: int) -> tuple[Tensor, Tensor]:
         start = 2 * sum(self.layers[:layer])
         width = self.layers[layer]
-        scale, shift = self.code[:, start : start + 2 * width].split(width, dim=1)
+        scale, shift = torch.split(self.code[:, start : start + 2 * width], width, dim=1)
         return 1 + scale, shift
 
 
@@ -261,7 +261,8 @@ class PerceptualEncoder(nn.Module):
         for depth, (stage, tap) in enumerate(zip(self.stages, self.taps, strict=True)):
             if depth:
                 x = F.max_pool2d(x, 2)
-            for conv in stage:  # type: ignore[union-attr]
+            assert isinstance(stage, nn.ModuleList)
+            for conv in stage:
                 x = F.relu(conv(x))
             features.append(tap(x))
         return features

@@ -40,7 +40,8 @@ def matrix_to_rgb(matrix: str) -> Tensor:
         ],
         dtype=torch.float64,
     )
-    return torch.linalg.inv(to_yuv).float()
+    inverse: Tensor = torch.linalg.inv(to_yuv)
+    return inverse.float()
 
 
 def _scales(layout: Layout) -> tuple[float, float, float, float]:
@@ -77,14 +78,24 @@ def planes_to_rgb(planes: Sequence[Plane], layout: Layout, device: torch.device)
     return torch.cat(rgb, dim=1).clamp(0, 1)
 
 
+def _coded(plane: Tensor, depth: int) -> Plane:
+    """Float code values (rows, columns), rounded, clamped, on the host."""
+    whole = plane.add(0.5).clamp(0, 2**depth - 1)
+    if depth == 8:
+        small: Plane = whole.to(torch.uint8).cpu().numpy()
+        return small
+    large: Plane = whole.to(torch.int32).cpu().numpy().astype(np.uint16)
+    return large
+
+
 def rgb_to_planes(rgb: Tensor, layout: Layout, alpha: Plane | None = None) -> tuple[Plane, ...]:
     """(1, 3, H, W) RGB 0..1 to planes of that layout on the host; `alpha` is passed through if the layout has it."""
     offset, span, middle, chroma_span = _scales(layout)
     if layout.model == "rgb":
-        coded = [channel * span for channel in rgb.split(1, dim=1)]
+        coded = [channel * span for channel in torch.split(rgb, 1, dim=1)]
     else:
         red, blue = LUMA["bt709" if layout.model == "grey" else layout.matrix]
-        r, g, b = rgb.split(1, dim=1)
+        r, g, b = torch.split(rgb, 1, dim=1)
         luma = red * r + (1 - red - blue) * g + blue * b
         coded = [luma * span + offset]
         if layout.model == "yuv":
@@ -95,14 +106,7 @@ def rgb_to_planes(rgb: Tensor, layout: Layout, alpha: Plane | None = None) -> tu
                 if (layout.across, layout.down) != (1, 1):
                     chroma = F.avg_pool2d(F.pad(chroma, rest, mode="replicate"), (layout.down, layout.across))
                 coded.append(chroma * chroma_span + middle)
-    top = 2**layout.depth - 1
-    planes: list[Plane] = []
-    for plane in coded:
-        whole = plane[0, 0].add(0.5).clamp(0, top)
-        if layout.depth == 8:
-            planes.append(whole.to(torch.uint8).cpu().numpy())
-        else:
-            planes.append(whole.to(torch.int32).cpu().numpy().astype(np.uint16))
+    planes = [_coded(plane[0, 0], layout.depth) for plane in coded]
     if layout.alpha and alpha is not None:
         planes.append(alpha)
     return tuple(planes)
@@ -222,16 +226,14 @@ def _grow(x: Tensor, height: int, width: int) -> Tensor:
 def _alpha(plane: Plane | None, given: Layout, wanted: Layout, size: tuple[int, int]) -> Plane:
     """The alpha plane at the wanted depth and size; opaque if the source has none."""
     top = 2**wanted.depth - 1
-    kind = np.uint8 if wanted.depth == 8 else np.uint16
     if plane is None:
-        return np.full((size[1], size[0]), top, dtype=kind)
+        return _coded(torch.full((size[1], size[0]), float(top)), wanted.depth)
     if (plane.shape[1], plane.shape[0]) == size and given.depth == wanted.depth:
         return plane
     cover = _tensor(plane, torch.device("cpu")) / (2**given.depth - 1)
     if (plane.shape[1], plane.shape[0]) != size:
         cover = F.interpolate(cover, size=(size[1], size[0]), mode="bilinear", antialias=True)
-    whole: Plane = (cover[0, 0] * top + 0.5).clamp(0, top).numpy().astype(kind)
-    return whole
+    return _coded(cover[0, 0] * top, wanted.depth)
 
 
 @cache
@@ -247,6 +249,7 @@ def best_precision(device: str) -> str:
         torch.manual_seed(0)
         network = TransformNetwork(Dims())
     for layer in network.trunk:
+        assert isinstance(layer, Conv)
         layer.weight.data.mul_(0.3)
     chosen, fastest, exact = "fp32", float("inf"), None
     for precision in ("fp32", "bf16", "fp16"):

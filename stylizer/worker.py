@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from stylizer.errors import InputError, OutputError, StylizerError
+from stylizer.errors import InputError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
@@ -63,7 +63,8 @@ def _end_with_parent() -> None:
 
 def _tell(line: Line) -> None:
     # T201: stdout is this program's output, a protocol; console.py is for people.
-    print(say(line), flush=True)  # noqa: T201
+    sys.stdout.write(say(line) + "\n")
+    sys.stdout.flush()  # noqa: T201
 
 
 def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:
@@ -77,7 +78,11 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool
         _tell(Line("failed", spec.id, code=error.code, message=error.message, hint=error.hint, retryable=retryable))
     except torch.OutOfMemoryError as error:
         hint = "Close other programs that use the GPU, or choose a smaller --size."
-        _tell(Line("failed", spec.id, code="memory", message=f"The device ran out of memory: {error}", hint=hint, retryable=True))
+        _tell(
+            Line(
+                "failed", spec.id, code="memory", message=f"The device ran out of memory: {error}", hint=hint, retryable=True
+            )
+        )
     except OSError as error:
         message = f"The chunk could not be written or read: {error}."
         _tell(Line("failed", spec.id, code="output", message=message, hint="Free some disk space.", retryable=True))
@@ -177,9 +182,7 @@ def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int
     return done
 
 
-def _pipeline(
-    spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout, write: Callable[[Frame], None]
-) -> int:
+def _pipeline(spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout, write: Callable[[Frame], None]) -> int:
     done, told, started = 0, time.monotonic(), time.monotonic()
 
     def paint(frame: Frame) -> Frame:

@@ -104,7 +104,7 @@ def test_the_network_stays_within_its_cost() -> None:
     network, macs = TransformNetwork(), 0.0
     for name, layer in network.named_modules():
         if isinstance(layer, Conv):
-            scale = {"down.0": 2, "down.1": 4, "down.2": 8, "up.0": 8, "up.1": 4, "paint": 2, "skip.0": 4, "skip.1": 2}
+            scale = {"down1": 2, "down2": 4, "down3": 8, "up1": 8, "up2": 4, "paint": 2, "skip1": 4, "skip2": 2}
             stride = 8 if name.startswith("trunk") else scale.get(name, 1)
             macs += layer.kernel().numel() / stride**2
     assert 15_000 < macs < 30_000

@@ -18,7 +18,9 @@ from stylizer.training.perceptual import distil
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stylizer.training", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m stylizer.training", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with teacher/, peers/ and train/")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints of the training go")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -31,13 +33,13 @@ def main() -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     arguments.runs.mkdir(parents=True, exist_ok=True)
 
-    perceptual = distil(
-        arguments.data, arguments.runs / "perceptual.pt", steps=arguments.perceptual_steps, device=device
-    )
+    perceptual = distil(arguments.data, arguments.runs / "perceptual.pt", steps=arguments.perceptual_steps, device=device)
     base = regress(arguments.data, perceptual, arguments.runs / "regress.pt", steps=arguments.regress_steps, device=device)
     steps = {"perceptual": arguments.perceptual_steps, "regress": arguments.regress_steps}
     if arguments.paint_steps:
-        base = paint(arguments.data, perceptual, base, arguments.runs / "paint.pt", steps=arguments.paint_steps, device=device)
+        base = paint(
+            arguments.data, perceptual, base, arguments.runs / "paint.pt", steps=arguments.paint_steps, device=device
+        )
         steps["paint"] = arguments.paint_steps
     facts = {f"{name}_steps": str(count) for name, count in steps.items()}
     save_shipped(Shipped(base.transform, base.style, perceptual), arguments.out, facts)

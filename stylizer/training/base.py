@@ -71,9 +71,9 @@ def regress(
     peer = MicroAST(root / "peers/microast_fp32.pt", device)
     base = Base().to(device)
     centre(base.style, samples, size)
-    base.transform = base.transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    base.transform = base.transform.to(memory_format=torch.channels_last)
 
-    def step_losses(step: int) -> Losses:
+    def step_losses(_: int) -> Losses:
         contents, styles = samples.batch(count, size, size)
         with torch.autocast(device.type, torch.bfloat16):
             target = peer(contents, styles)
@@ -103,7 +103,7 @@ def paint(
     samples = Samples(root, encoder, device, seed=23 + state.exists() * 7919)
     teacher = Teacher(root / "teacher/vgg16_to_relu4_3_fp16.pt").to(device)
     base = start.train()
-    base.transform = base.transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    base.transform = base.transform.to(memory_format=torch.channels_last)
 
     def step_losses(step: int) -> Losses:
         contents, styles = samples.batch(count, size, size)

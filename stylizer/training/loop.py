@@ -1,10 +1,9 @@
-"""One training loop for every stage: cosine schedule, gradient clipping, averaged weights, a checkpoint every two minutes."""
+"""One training loop for every stage: cosine schedule, clipped gradients, averaged weights, checkpoints every two minutes."""
 
 from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +50,7 @@ def train(
             group["lr"] = rate_now
         losses = step_losses(step)
         optimiser.zero_grad(set_to_none=True)
-        losses["total"].backward()
+        losses["total"].backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, 1.0)
         if torch.isfinite(norm):
             optimiser.step()
@@ -78,7 +77,7 @@ def train(
                 },
                 part,
             )
-            os.replace(part, state)
+            part.replace(state)
         if over:
             break
     return averaged

@@ -54,7 +54,9 @@ def prune(teacher: Teacher, student: PerceptualEncoder, batch: Tensor, bases: li
     for depth, (numbers, stage) in enumerate(zip(LAYOUT, student.stages, strict=True)):
         if depth:
             x = nn.functional.max_pool2d(x, 2)
-        for n, conv in zip(numbers, stage, strict=True):  # type: ignore[arg-type]
+        assert isinstance(stage, nn.ModuleList)
+        for n, conv in zip(numbers, stage, strict=True):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             weight, bias = teacher.kernels[f"{n}_weight"], teacher.kernels[f"{n}_bias"]
             x = torch.relu(nn.functional.conv2d(x, weight, bias, padding=1))
             energy = x.float().square().mean((0, 2, 3)).sqrt()
@@ -68,21 +70,26 @@ def prune(teacher: Teacher, student: PerceptualEncoder, batch: Tensor, bases: li
     for depth, (stage, tap) in enumerate(zip(student.stages, student.taps, strict=True)):
         if depth:
             y = nn.functional.max_pool2d(y, 2)
-        for conv in stage:  # type: ignore[union-attr]
+        assert isinstance(stage, nn.ModuleList) and isinstance(tap, nn.Conv2d) and tap.bias is not None
+        for conv in stage:
             y = torch.relu(conv(y))
         target = torch.einsum("nchw,kc->nhwk", teacher(batch)[depth], bases[depth]).flatten(0, 2)
         seen = y.permute(0, 2, 3, 1).flatten(0, 2)
         y, tap_scale = y / seen.std(), seen.std()
-        stage[-1].weight.div_(tap_scale)  # type: ignore[index]
-        stage[-1].bias.div_(tap_scale)  # type: ignore[index]
+        last = stage[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        last.weight.div_(tap_scale)
+        last.bias.div_(tap_scale)
         seen = torch.cat([seen / tap_scale, torch.ones(len(seen), 1, device=seen.device)], dim=1)
         ridge = 1e-3 * len(seen) * torch.eye(seen.shape[1], device=seen.device)
         solution = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ target)
-        tap.weight.copy_(solution[:-1].T[:, :, None, None])  # type: ignore[operator]
-        tap.bias.copy_(solution[-1])  # type: ignore[operator]
+        tap.weight.copy_(solution[:-1].T[:, :, None, None])
+        tap.bias.copy_(solution[-1])
 
 
-def distil(data: Path, state: Path, *, steps: int, device: torch.device, size: int = 96, count: int = 16) -> PerceptualEncoder:
+def distil(
+    data: Path, state: Path, *, steps: int, device: torch.device, size: int = 96, count: int = 16
+) -> PerceptualEncoder:
     """Train the perceptual encoder against VGG-16 (`data`/teacher) on `data`/train; resumable through `state`."""
     random = np.random.default_rng(len(state.name) + state.exists() * 7919)
     contents = Pictures(data / "train/content_train.tar", int(random.integers(2**31)))
@@ -100,11 +107,13 @@ def distil(data: Path, state: Path, *, steps: int, device: torch.device, size: i
     # Unwhitened, a few components of large energy are all the loss sees; fully whitened, noise is. Half way.
     weights = [(1 / s).sqrt() / ((1 / s).sqrt() * s).sum() for s in shares]
 
-    def step_losses(step: int) -> Losses:
+    def step_losses(_: int) -> Losses:
         pictures = _mixed(contents, styles, random, count, size).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
-                targets = [torch.einsum("nchw,kc->nkhw", f, b.to(f.dtype)) for f, b in zip(teacher(pictures), bases, strict=True)]
+                targets = [
+                    torch.einsum("nchw,kc->nkhw", f, b.to(f.dtype)) for f, b in zip(teacher(pictures), bases, strict=True)
+                ]
             guesses = student(pictures)
         feature = moment = torch.zeros((), device=device)
         for guess, target, weight in zip(guesses, targets, weights, strict=True):
@@ -116,7 +125,7 @@ def distil(data: Path, state: Path, *, steps: int, device: torch.device, size: i
             moment = moment + ((ours - theirs).square().sum((1, 2)) / theirs.square().sum((1, 2))).mean()
         return {"total": feature + 0.5 * moment, "feature": feature.detach() / 4, "gram": moment.detach() / 4}
 
-    student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = student.to(memory_format=torch.channels_last)
     averaged = train(student, step_losses, steps=steps, rate=1.5e-3, state=state)
     assert isinstance(averaged, PerceptualEncoder)
     return averaged

@@ -41,7 +41,8 @@ class Pictures:
         if self.random.random() < 0.5:
             cut = cut.flip(2)
         mode = "area" if side > size else "bicubic"
-        return F.interpolate(cut[None].float() / 255, size=(size, size), mode=mode).clamp(0, 1)[0]
+        sized: Tensor = F.interpolate(cut[None].float() / 255, size=(size, size), mode=mode)
+        return sized[0].clamp(0, 1)
 
     def batch(self, count: int, size: int, smallest: float = 0.4) -> Tensor:
         return torch.stack([self.crop(size, smallest) for _ in range(count)])
@@ -66,7 +67,8 @@ def _hue_rotation(angle: Tensor) -> Tensor:
     axis = torch.full((3,), 1 / math.sqrt(3))
     cross = torch.linalg.cross(torch.eye(3), axis.expand(3, 3))
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    return cos * torch.eye(3) + sin * cross + (1 - cos) * torch.outer(axis, axis)
+    turn: Tensor = cos * torch.eye(3) + sin * cross + (1 - cos) * torch.outer(axis, axis)
+    return turn
 
 
 def adversarial(pictures: Tensor, random: np.random.Generator) -> Tensor:
