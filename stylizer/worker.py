@@ -24,11 +24,11 @@ from stylizer.errors import InputError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
-from stylizer.jobs import FrameRange, MediaKind, Quality
-from stylizer.pictures import PictureWriter
+from stylizer.jobs import Clip, FrameRange, MediaKind, Quality
+from stylizer.pictures import PictureWriter, files_of
 from stylizer.styles import load_style
 from stylizer.stylize import Stylizer, planes_to_rgb, scaled
-from stylizer.video import Reader, VideoWriter, output_size
+from stylizer.video import Reader, VideoWriter, fingerprint, output_size
 from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, say
 
 AHEAD = 4
@@ -70,6 +70,7 @@ def _tell(line: Line) -> None:
 def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:
     started = time.monotonic()
     try:
+        _check_source(spec.clip)
         frames = _fit(spec) if isinstance(spec, FitSpec) else _paint(spec, painters)
         digest = digest_of(spec.output)
         _tell(Line("finished", spec.id, frames=frames, digest=digest, seconds=time.monotonic() - started))
@@ -95,6 +96,22 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool
     return False
 
 
+def _check_source(clip: Clip) -> None:
+    """InputError if the source is gone or is not what was probed: half a film of each would be worse than none."""
+    try:
+        same = (
+            len(files_of(clip)) == clip.frames
+            if clip.kind is MediaKind.SEQUENCE
+            else fingerprint(clip.path) == clip.fingerprint
+        )
+    except OSError as error:
+        raise InputError(
+            f"The source {clip.path} cannot be read: {error.strerror}.", hint="Put it back, then retry the job."
+        ) from None
+    if not same:
+        raise InputError(f"{clip.path} has changed since the job was added.", hint="Run it again to paint the new one.")
+
+
 def _fit(spec: FitSpec) -> int:
     look = spec.look
     samples = sample_frames(spec)
@@ -106,7 +123,7 @@ def _fit(spec: FitSpec) -> int:
             told = time.monotonic()
             _tell(Line("progress", spec.id, done=done, total=total))
 
-    styles = [torch.from_numpy(load_style(s.path, 2048)).permute(2, 0, 1).float() / 255 for s in look.styles]
+    styles = [torch.from_numpy(load_style(s.path, 2048).copy()).permute(2, 0, 1).float() / 255 for s in look.styles]
     checkpoint = fit(
         styles,
         [s.weight for s in look.styles],
@@ -200,7 +217,8 @@ def _pipeline(spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout
 
 def _each(act: Callable[[T], None], items: Iterator[T]) -> Iterator[None]:
     for item in items:
-        yield act(item)
+        act(item)
+        yield
 
 
 def _apart(items: Iterator[T]) -> Iterator[T]:
