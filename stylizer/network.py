@@ -294,7 +294,8 @@ class StyleEncoder(nn.Module):
         return torch.cat([mean for _, mean in moments] + [(var + 1e-8).sqrt() for var, _ in moments], dim=1)
 
     def forward(self, statistics: Tensor) -> Tensor:
-        h = (statistics - self.centre) / self.spread
+        # Unusual styles lie many spreads out; compressed, they stay within what training has seen.
+        h = torch.asinh((statistics - self.centre) / self.spread)
         h = F.gelu(self.inputs(h))
         h = h + F.gelu(self.middle(h))
         code: Tensor = self.outputs(h)

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     try:
         specs = [loads(Path(name).read_text(encoding="utf-8")) for name in arguments]
     except (OSError, UnicodeDecodeError, StylizerError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     painters: dict[tuple[object, ...], Stylizer] = {}
     results = [_carry_out(spec, painters) for spec in specs]
@@ -64,7 +64,7 @@ def _end_with_parent() -> None:
 def _tell(line: Line) -> None:
     # T201: stdout is this program's output, a protocol; console.py is for people.
     sys.stdout.write(say(line) + "\n")
-    sys.stdout.flush()  # noqa: T201
+    sys.stdout.flush()
 
 
 def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:

@@ -37,7 +37,7 @@ def test_crops_and_their_changes_stay_pictures(tar: Path) -> None:
     assert len(pictures) == 3 and batch.shape == (5, 3, 32, 32)
     for changed in (jitter(batch, random), adversarial(batch, random)):
         assert changed.shape == batch.shape
-        assert -0.1 <= changed.min() and changed.max() <= 1.1
+        assert changed.min() >= -0.1 and changed.max() <= 1.1
         assert not torch.equal(changed, batch)
     assert torch.equal(Pictures(tar, 0).batch(2, 32), Pictures(tar, 0).batch(2, 32))
 

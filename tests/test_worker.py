@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -110,7 +111,7 @@ def test_frames_are_the_same_bit_for_bit_however_the_clip_is_cut(painted: Path, 
 
     def frames(*cuts: int, tile: int = 2048) -> list[np.ndarray]:
         out = []
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             painter, reader = Stylizer(network, precision=precision, tile=tile), Reader(clip, FrameRange(start, stop))
             for frame in reader:
                 out.append(

@@ -83,7 +83,7 @@ def regress(
         sharp = sum((a - b).abs().mean() for a, b in zip(slopes(painted), slopes(target), strict=True))
         return {"total": flat + sharp, "flat": flat.detach(), "sharp": torch.as_tensor(sharp).detach()}
 
-    averaged = train(base, step_losses, steps=steps, rate=2e-3, state=state)
+    averaged = train(base, step_losses, steps=steps, rate=2e-3, state=state, slow=base.style)
     assert isinstance(averaged, Base)
     return averaged
 
@@ -122,6 +122,6 @@ def paint(
         told = {"style": style, "content": content, "unsteady": unsteady, "rough": rough}
         return {"total": total, **{name: value.detach() for name, value in told.items()}}
 
-    averaged = train(base, step_losses, steps=steps, rate=6e-4, state=state)
+    averaged = train(base, step_losses, steps=steps, rate=6e-4, state=state, slow=base.style)
     assert isinstance(averaged, Base)
     return averaged

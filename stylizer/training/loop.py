@@ -25,13 +25,21 @@ def train(
     warm: int = 50,
     average: float = 0.998,
     minutes: float = math.inf,
+    slow: nn.Module | None = None,
 ) -> nn.Module:
     """Minimise `step_losses(step)["total"]` over `model`'s parameters and return the averaged model (EMA).
 
     Resumes from `state` if it exists. `minutes` ends the call early (the schedule is not shortened: call again to go on).
+    The part `slow` learns at a tenth of the rate: each output of a wide linear layer is a sum of hundreds of weights, all of
+    which Adam moves by the rate at once.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    slower = {id(p) for p in slow.parameters()} if slow else set()
+    groups = [
+        {"params": [p for p in parameters if id(p) not in slower], "share": 1.0},
+        {"params": [p for p in parameters if id(p) in slower], "share": 0.1},
+    ]
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
     averaged = copy.deepcopy(model)
     first = 0
     if state.exists():
@@ -47,7 +55,7 @@ def train(
         progress = step / steps
         rate_now = rate * min(1, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * progress)) + rate * 0.01
         for group in optimiser.param_groups:
-            group["lr"] = rate_now
+            group["lr"] = rate_now * group["share"]
         losses = step_losses(step)
         optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
