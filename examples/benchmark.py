@@ -84,7 +84,17 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     look = Look((StyleImage(arguments.style, 1.0, digest_of(arguments.style)),), quality=Quality.DRAFT)
     target = folder / "out.mp4"
     spec = ChunkSpec(
-        "1-00000-0", clip, frames, look, checkpoint, folder / "out.nut", target, size, Encoding(), device.name, painter.precision
+        "1-00000-0",
+        clip,
+        frames,
+        look,
+        checkpoint,
+        folder / "out.nut",
+        target,
+        size,
+        Encoding(),
+        device.name,
+        painter.precision,
     )
     (folder / "spec.json").write_text(dumps(spec), encoding="utf-8")
 

@@ -3,19 +3,31 @@
 Nothing heavy is imported until a command needs it, so `--help` and `status` answer at once.
 """
 
+# ruff: noqa: PLC0415 - imports wait until they are needed
+
 from __future__ import annotations
 
-import functools
+import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylizer import console
-from stylizer.config import Config, Places, load_config, places
-from stylizer.errors import ConfigError, StylizerError
+from stylizer import commands, console, screen, verbs
+from stylizer import options as o
+from stylizer.config import Config, Places
+from stylizer.errors import ConfigError, JobFailed, StylizerError
+from stylizer.estimate import Measurement
+from stylizer.jobs import Encoding, Job, JobState
+from stylizer.options import PAINT, one_of, settings
+from stylizer.store import Store
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's own complaint, wherever this version of Typer keeps it."""
@@ -23,226 +35,258 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="stylizer",
     help="Turns video into moving painting.",
-    add_completion=True,
-    no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-styles_app = typer.Typer(help="Fitted styles: what is known, where it came from, how big it is.", invoke_without_command=True)
-config_app = typer.Typer(help="Settings: what is in force, and where they live.", invoke_without_command=True)
-app.add_typer(styles_app, name="styles", rich_help_panel="Look around")
-app.add_typer(config_app, name="config", rich_help_panel="Look around")
-
-PAINT, QUEUE, LOOK_AROUND = "Paint", "Queue", "Look around"
-LOOK, FILE, WHERE, TALK = "Look", "Output", "Machine", "Talk"
-
-Sources = Annotated[list[Path], typer.Argument(help="A clip, a picture, or a folder of numbered pictures.", show_default=False)]
-Styles = Annotated[list[Path], typer.Option("--style", "-s", help="A style picture; give several to blend.", rich_help_panel=LOOK)]
-Blend = Annotated[str, typer.Option(help="Share of each style, as 0.7,0.3.", show_default=False, rich_help_panel=LOOK)]
-Strength = Annotated[float | None, typer.Option(help="0 is the photograph, 1 the painting.", rich_help_panel=LOOK)]
-Brush = Annotated[float | None, typer.Option(help="Stroke size, 0.25 to 4.", rich_help_panel=LOOK)]
-KeepColor = Annotated[bool | None, typer.Option("--keep-color/--no-keep-color", help="Keep the clip's own colours.", rich_help_panel=LOOK)]
-Quality = Annotated[str, typer.Option(help="draft, standard or high.", show_default=False, rich_help_panel=LOOK)]
-Size = Annotated[int | None, typer.Option(help="Long side in pixels; 0 is the source's.", rich_help_panel=LOOK)]
-Seed = Annotated[int | None, typer.Option(help="Another number, another hand.", rich_help_panel=LOOK)]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; beside the source by default.", rich_help_panel=FILE)]
-Codec = Annotated[str, typer.Option(help="h264, hevc, av1, vp9, prores, …", show_default=False, rich_help_panel=FILE)]
-Crf = Annotated[int | None, typer.Option(help="Lower is finer and bigger; -1 suits the codec.", rich_help_panel=FILE)]
-Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0, …", show_default=False, rich_help_panel=WHERE)]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", show_default=False, rich_help_panel=WHERE)]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, local, …", show_default=False, rich_help_panel=WHERE)]
-AsJson = Annotated[bool, typer.Option("--json", help="Speak JSON, one object a line.", rich_help_panel=TALK)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.", rich_help_panel=TALK)]
-Jobs = Annotated[list[int] | None, typer.Argument(help="Job numbers, as in status.", metavar="JOB…", show_default=False)]
-All = Annotated[bool, typer.Option("--all", help="Every job that this can be done to.")]
-
-
-def version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version as installed
-
-        console.line(f"stylizer {installed('stylizer')}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    _version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")] = False,
-) -> None:
-    if context.invoked_subcommand is None:
-        context.get_help()
-
-
-@app.command(rich_help_panel=PAINT)
-def run(
-    sources: Sources,
-    style: Styles,
-    blend: Blend = "",
-    output: Output = None,
-    strength: Strength = None,
-    brush: Brush = None,
-    keep_color: KeepColor = None,
-    quality: Quality = "",
-    size: Size = None,
-    seed: Seed = None,
-    codec: Codec = "",
-    crf: Crf = None,
-    device: Device = "",
-    precision: Precision = "",
-    backend: BackendName = "",
-    again: Annotated[bool, typer.Option("--again", help="Paint anew, even if it is done already.", rich_help_panel=FILE)] = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Paint clips, pictures or folders of pictures. The same command again carries on where it stopped."""
-
-
-@app.command(rich_help_panel=PAINT)
-def preview(
-    clip: Annotated[Path, typer.Argument(help="A clip, a picture, or a folder of numbered pictures.", show_default=False)],
-    style: Annotated[list[Path], typer.Option("--style", "-s", help="A style picture; one row each.", rich_help_panel=LOOK)],
-    frames: Annotated[int, typer.Option(help="Pictures a row, spread over the clip.", min=1, max=12)] = 4,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The sheet, a PNG; CLIP.preview.png by default.")] = None,
-    strength: Strength = None,
-    brush: Brush = None,
-    keep_color: KeepColor = None,
-    device: Device = "",
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """A contact sheet in seconds: frames of the clip in each style, and how long the whole clip would take."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def status(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing until nothing is left to do.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """What is queued, being painted and done."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def pause(jobs: Jobs = None, every: All = False, as_json: AsJson = False) -> None:
-    """Hold jobs; chunks that are being painted are finished first."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def resume(jobs: Jobs = None, every: All = False, as_json: AsJson = False) -> None:
-    """Carry on with paused jobs."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def cancel(jobs: Jobs = None, every: All = False, as_json: AsJson = False) -> None:
-    """Stop jobs; what they have painted so far is kept for a retry."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def retry(jobs: Jobs = None, every: All = False, as_json: AsJson = False) -> None:
-    """Try failed or cancelled jobs again; finished chunks are not painted twice."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def redo(
-    job: Annotated[int, typer.Argument(help="The job.", show_default=False)],
-    chunks: Annotated[list[int] | None, typer.Argument(help="Chunks, as in status; all by default.", show_default=False)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Paint a job, or some of its chunks, anew."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def rm(jobs: Jobs = None, every: All = False, as_json: AsJson = False) -> None:
-    """Forget jobs that are finished or failed; painted files stay."""
-
-
-@app.command(rich_help_panel=QUEUE)
-def move(
-    job: Annotated[int, typer.Argument(help="The job.", show_default=False)],
-    place: Annotated[int, typer.Argument(help="Its new place in the queue; 1 is next.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Change a job's place in the queue."""
-
-
-@app.command(rich_help_panel=LOOK_AROUND)
-def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: what works, what does not, what to do."""
-
-
-@styles_app.callback()
-def styles_list(context: typer.Context, as_json: AsJson = False) -> None:
-    """The fitted styles in the cache."""
-
-
-@styles_app.command("show")
-def styles_show(name: Annotated[str, typer.Argument(help="As in stylizer styles.", show_default=False)], as_json: AsJson = False) -> None:
-    """One fitted style: its picture and its facts."""
-
-
-@styles_app.command("fit")
-def styles_fit(
-    clip: Annotated[Path, typer.Argument(help="The clip to fit to.", show_default=False)],
-    style: Styles,
-    blend: Blend = "",
-    brush: Brush = None,
-    keep_color: KeepColor = None,
-    quality: Quality = "",
-    size: Size = None,
-    seed: Seed = None,
-    device: Device = "",
-    precision: Precision = "",
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Fit a style to a clip now, without painting; a later run finds it ready."""
-
-
-@styles_app.command("rm")
-def styles_rm(
-    names: Annotated[list[str] | None, typer.Argument(help="As in stylizer styles.", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Remove fitted styles; they are fitted again when needed."""
-
-
-@config_app.callback()
-def config_default(context: typer.Context, as_json: AsJson = False) -> None:
-    """The settings in force."""
-
-
-@config_app.command("show")
-def config_show(as_json: AsJson = False) -> None:
-    """The settings in force."""
-
-
-@config_app.command("path")
-def config_path(as_json: AsJson = False) -> None:
-    """Where the settings live."""
-
-
-@config_app.command("init")
-def config_init() -> None:
-    """Write a commented config.toml to change."""
-
 
 
 def main() -> None:
-    """Run the command line. Everything expected ends as one sentence and its exit code; only bugs show a traceback."""
+    """Run the command line. What can be expected ends in a sentence and its exit code; only bugs show a traceback."""
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
     except StylizerError as error:
         code = console.failure(error, as_json=as_json)
     except UsageError as error:
-        code = console.failure(ConfigError(*_usage(error)), as_json=as_json)
+        said = str(getattr(error, "format_message", error.__str__)())
+        code = console.failure(ConfigError(said, hint="See stylizer --help."), as_json=as_json)
     except BrokenPipeError:
         code = console.hung_up()
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        console.line(f"stylizer {installed('stylizer')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        console.line(context.get_help())
+
+
+@app.command(rich_help_panel=PAINT)
+def run(
+    sources: o.Sources,
+    style: o.Styles,
+    blend: o.Blend = "",
+    strength: o.Strength = None,
+    brush: o.Brush = None,
+    keep_color: o.KeepColor = None,
+    quality: o.Quality = "",
+    size: o.Size = None,
+    seed: o.Seed = None,
+    output: o.Output = None,
+    codec: o.Codec = "",
+    crf: o.Crf = None,
+    again: o.Again = False,
+    device: o.Device = "",
+    precision: o.Precision = "",
+    backend: o.BackendName = "",
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Paint clips, pictures or folders of pictures. The same command again carries on where it stopped."""
+    from stylizer.backend import names
+    from stylizer.encode import check_encoding
+    from stylizer.output import output_path
+    from stylizer.styles import look_from
+    from stylizer.video import probe
+
+    config, here = settings()
+    look = look_from(
+        style,
+        config.look,
+        config.limits,
+        blend=blend,
+        strength=strength,
+        brush=brush,
+        keep_color=keep_color,
+        quality=quality,
+        size=size,
+        seed=seed,
+    )
+    quantizer = config.encoding.crf if crf is None else crf
+    encoding = Encoding(codec or config.encoding.codec, None if quantizer < 0 else quantizer)
+    wanted = one_of("backend", backend or config.run.backend, ["auto", *names()])
+    precision = one_of("precision", precision or config.run.precision, ["auto", "fp32", "bf16", "fp16"])
+    if output and len(sources) > 1 and not output.is_dir():
+        raise ConfigError(f"--output {output} cannot hold {len(sources)} paintings.", hint="Name a folder that exists.")
+    planned = []
+    for source in sources:
+        clip = probe(source, config.limits)
+        target = output_path(clip, [image.path.stem for image in look.styles], output)
+        check_encoding(target, encoding)
+        planned.append((clip, target))
+    with Store(here.store) as store:
+        before = {job.id for job in store.jobs((JobState.DONE,))}
+        jobs = [
+            commands.add(
+                store,
+                clip,
+                look,
+                encoding,
+                target,
+                backend=wanted,
+                device=device or config.run.device,
+                precision=precision,
+                again=again,
+            )
+            for clip, target in planned
+        ]
+        done = {job.id for job in jobs if job.state is JobState.DONE and job.id in before}
+        with console.Progress(as_json=as_json, quiet=quiet) as progress:
+            for clip, _ in planned:
+                for note in clip.notes:
+                    progress.remark(f"{clip.path.name}: {note}")
+            interrupted = _carry_out(store, config, here, [job.id for job in jobs if job.id not in done], progress)
+        _report(store, jobs, done, interrupted=interrupted, as_json=as_json, quiet=quiet)
+
+
+def _carry_out(store: Store, config: Config, here: Places, jobs: Sequence[int], progress: console.Progress) -> bool:
+    """Run these jobs to their end, or look on while another process does. True if a person stopped it."""
+    from stylizer.runner import Runner
+
+    if not jobs:
+        return False
+    runner = Runner(store, config, here)
+    asked: list[int] = []
+    seen = max((event.seq for event in store.events(most=1)), default=0)
+    was_looking_on = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        asked.append(_signal)
+        if _signal == signal.SIGINT and len(asked) == 1:
+            runner.drain()
+            progress.remark("Finishing what is being painted. Ctrl-C again stops at once; nothing finished is lost.")
+        else:
+            runner.stop()
+
+    def each() -> None:
+        nonlocal seen, was_looking_on
+        events = [event for event in store.events(after=seen) if event.job in jobs]
+        seen = max((event.seq for event in events), default=seen)
+        if runner.looking_on and not was_looking_on:
+            progress.remark("Another stylizer is painting; this one looks on, and takes over if that one ends.")
+        elif was_looking_on and not runner.looking_on:
+            progress.remark("")
+        was_looking_on = runner.looking_on
+        progress.update([view for view in commands.status(store).jobs if view.job.id in jobs], events)
+
+    with _signals(stop):
+        each()
+        runner.run(jobs, each=each)
+        each()
+    return bool(asked)
+
+
+@contextmanager
+def _signals(act: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Ctrl-C and the system's wish that we end go to `act` while inside."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    old = [signal.signal(number, act) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)
+
+
+def _report(store: Store, jobs: Sequence[Job], done: set[int], *, interrupted: bool, as_json: bool, quiet: bool) -> None:
+    """What became of the jobs of a run, and the exit code that says so."""
+    found = commands.status(store)
+    views = [found.of(number) for number in dict.fromkeys(job.id for job in jobs)]
+    failed = [view for view in views if view.job.state is JobState.FAILED]
+    left = [view for view in views if view.job.state not in (JobState.DONE, JobState.FAILED)]
+    for view in views:
+        if view.job.state is JobState.DONE and not as_json and not quiet:
+            console.painted(view, before=view.job.id in done)
+    if failed:
+        first = failed[0].job
+        for view in failed[1:]:
+            if not as_json:
+                console.talk_error(f"{view.job.clip.path.name}: {view.job.error}", view.job.hint)
+        raise JobFailed(f"{first.clip.path.name}: {first.error}", hint=first.hint)
+    if left:
+        ended = all(view.job.state is JobState.CANCELLED for view in left)
+        frames, total = sum(v.tally.frames_done for v in left), sum(v.tally.frames_total for v in left)
+        if as_json:
+            console.object_line({"ok": False, "error": {"code": "interrupted", "message": "Stopped.", "hint": _again()}})
+        elif ended:
+            console.talk("Cancelled. To paint it after all, run the same command again.", "yellow")
+        elif found.running:
+            console.talk("No longer looking on; the other stylizer carries on. See: stylizer status --follow", "yellow")
+        else:
+            console.talk(f"Stopped with {frames} of {total} frames painted and kept. To go on:\n  {_again()}", "yellow")
+        raise typer.Exit(130 if interrupted else 1)
+    if as_json:
+        console.answer(jobs=[console.job_values(view) for view in views])
+
+
+def _again() -> str:
+    return shlex.join(["stylizer", *sys.argv[1:]])
+
+
+@app.command("preview", rich_help_panel=PAINT)
+def preview_(
+    clip: o.Source,
+    style: o.EachStyle,
+    frames: Annotated[int, typer.Option(help="Pictures in a row, spread over the clip.", min=1, max=12)] = 4,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A PNG; CLIP.preview.png by default.")] = None,
+    strength: o.Strength = None,
+    brush: o.Brush = None,
+    keep_color: o.KeepColor = None,
+    device: o.Device = "",
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """A contact sheet in seconds: frames of the clip in each style, and how long the whole clip would take."""
+    from stylizer.devices import choose
+    from stylizer.preview import estimate, preview, sheet, write
+    from stylizer.styles import load_style, look_from
+    from stylizer.video import probe
+
+    config, here = settings()
+    found = probe(clip, config.limits)
+    looks = [
+        look_from([one], config.look, config.limits, strength=strength, brush=brush, keep_color=keep_color, quality="draft")
+        for one in style
+    ]
+    target = (output or found.path.with_name(f"{found.path.stem}.preview.png")).absolute()
+    if target.suffix.lower() != ".png" or target in (found.path, *(image.path for look in looks for image in look.styles)):
+        raise ConfigError(f"The contact sheet cannot be {target}.", hint="Name another file that ends in .png.")
+    with console.Bar("preview", shown=not as_json and not quiet) as bar:
+        place = choose(device or config.run.device).device.name
+        shown = preview(found, looks, min(frames, found.frames), device=place, progress=bar.update)
+    whole = estimate(found, shown, _measurements(here))
+    words = f"{screen.duration(whole.seconds)} for all {found.frames} frames and one style, {whole.basis}"
+    write(sheet(shown, found.path.name, words), target)
+    if as_json:
+        cost = None if whole.cost is None else str(whole.cost)
+        console.answer(sheet=str(target), frames=whole.frames, seconds=round(whole.seconds, 1), cost=cost, basis=whole.basis)
+    elif not quiet:
+        if console.can_show_pictures():
+            console.picture(load_style(target, console.columns()))
+        console.line(str(target))
+        console.talk(words, "dim")
+
+
+def _measurements(here: Places) -> list[Measurement]:
+    if not here.store.exists():
+        return []
+    with Store(here.store, write=False) as store:
+        return store.measurements()
+
+
+# Last, so that painting comes first in the help.
+app.add_typer(verbs.app)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -31,3 +33,17 @@ class Estimate:
     upload_bytes: int
     basis: str
     """Measured here on DATE / catalogue figure of DATE / a guess, with a range."""
+
+
+def rate_here(
+    known: Iterable[Measurement], *, width: int, height: int, device: str = "", precision: str = ""
+) -> tuple[float, Measurement] | None:
+    """Frames a second to expect at a size, from the measurement that fits best: the same device and precision where
+    they are named (empty: any), then the nearest size, then the newest. Speed goes with the number of pixels.
+    """
+    pixels = max(1, width * height)
+    fitting = [m for m in known if m.fps > 0 and m.device.startswith(device) and precision in ("", m.precision)]
+    if not fitting:
+        return None
+    best = min(fitting, key=lambda m: (round(abs(math.log(m.width * m.height / pixels)), 1), -m.at))
+    return best.fps * best.width * best.height / pixels, best

