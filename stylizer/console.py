@@ -53,7 +53,7 @@ def line(text: str) -> None:
 
 def talk(text: str, tone: str = "") -> None:
     """A remark beside the data."""
-    err().print(Text(text, tone), soft_wrap=True)
+    err().print(Text("\n".join(map(screen.plain, text.split("\n"))), tone), soft_wrap=True)
 
 
 def answer(**values: object) -> None:
@@ -73,9 +73,9 @@ def failure(error: StylizerError, *, as_json: bool) -> int:
 
 def talk_error(message: str, hint: str = "") -> None:
     console = err()
-    console.print(Text.assemble(("✗ ", "bold red"), message), soft_wrap=True)
+    console.print(Text.assemble(("✗ ", "bold red"), screen.plain(message)), soft_wrap=True)
     if hint:
-        console.print(Text(f"  {hint}", "dim"), soft_wrap=True)
+        console.print(Text(f"  {screen.plain(hint)}", "dim"), soft_wrap=True)
 
 
 def hung_up() -> int:

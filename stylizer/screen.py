@@ -64,16 +64,21 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def plain(text: str) -> str:
+    """Text that a terminal shows and does not obey: a file name can hold escape sequences and line breaks."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def near(path: Path) -> str:
     """A path as short as it can be said from here."""
     here = os.path.relpath(path) if path.drive == Path.cwd().drive else str(path)
-    return str(path) if here.startswith(os.pardir) else here
+    return plain(str(path) if here.startswith(os.pardir) else here)
 
 
 def look_words(look: Look) -> str:
     """A look in a few words: starry.jpg 70% + waves.jpg 30% · strength 0.5."""
     blend = len(look.styles) > 1
-    words = [" + ".join(s.path.name + (f" {s.weight:.0%}" if blend else "") for s in look.styles)]
+    words = [" + ".join(plain(s.path.name) + (f" {s.weight:.0%}" if blend else "") for s in look.styles)]
     words += [f"strength {look.strength:g}"] if look.strength != 1 else []
     words += [f"brush {look.brush:g}"] if look.brush != 1 else []
     words += ["own colours"] if look.keep_color else []
@@ -107,7 +112,7 @@ def status(found: Status) -> RenderableType:
         table.add_row(
             str(job.id),
             state_of(view),
-            Text(job.clip.path.name),
+            Text(plain(job.clip.path.name)),
             Text(look_words(job.look), "dim"),
             Text(frames),
             f"{tally.fps:.1f}" if tally.fps and job.state is JobState.RENDERING else "",
@@ -116,7 +121,9 @@ def status(found: Status) -> RenderableType:
     lines: list[RenderableType] = [table]
     for view in found.jobs:
         if view.job.error:
-            lines.append(Text.assemble((f"  {view.job.id} ", "red"), view.job.error, (f"  {view.job.hint}", "dim")))
+            lines.append(
+                Text.assemble((f"  {view.job.id} ", "red"), plain(view.job.error), (f"  {plain(view.job.hint)}", "dim"))
+            )
     waiting = any(view.job.state not in FINISHED and view.job.desired is Desired.RUN for view in found.jobs)
     if waiting and not found.running:
         lines.append(Text("  Nobody is painting. The same run command again carries on.", "yellow"))
@@ -129,10 +136,12 @@ def progress(views: Sequence[JobView], note: str = "") -> RenderableType:
     waiting = [view for view in views if view.job.state is JobState.QUEUED]
     for view in views:
         if view.job.state in STAGES:
-            lines += [Text.assemble("  ", (view.job.clip.path.name, "bold"), (f"  {look_words(view.job.look)}", "dim"))]
+            lines += [
+                Text.assemble("  ", (plain(view.job.clip.path.name), "bold"), (f"  {look_words(view.job.look)}", "dim"))
+            ]
             lines += [_bars(view)]
     for view in waiting[:MOST_WAITING]:
-        lines.append(Text.assemble("  ", view.job.clip.path.name, (f"  {state_of(view).plain}", "dim")))
+        lines.append(Text.assemble("  ", plain(view.job.clip.path.name), (f"  {state_of(view).plain}", "dim")))
     if len(waiting) > MOST_WAITING:
         lines.append(Text(f"  and {len(waiting) - MOST_WAITING} more", "dim"))
     if note:
@@ -208,7 +217,12 @@ def styles(found: Sequence[Fitted]) -> RenderableType:
         about = Text(" · ".join(words), "dim") if not one.problem else Text(one.problem, "red")
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.modified))
         table.add_row(
-            Text(one.name, "cyan"), Text(one.title), Text(facts.get("clip", "")), about, Text(made), size(one.size)
+            Text(one.name, "cyan"),
+            Text(plain(one.title)),
+            Text(plain(facts.get("clip", ""))),
+            about,
+            Text(made),
+            size(one.size),
         )
     return table
 
@@ -216,8 +230,10 @@ def styles(found: Sequence[Fitted]) -> RenderableType:
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:
     """Names and values in two columns."""
     grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(Text(f"  {name}", "dim"), Text(value))
+        grid.add_row(Text(f"  {name}", "dim"), Text(plain(value)))
     return grid
 
 
@@ -249,7 +265,7 @@ def progress_line(view: JobView) -> str:
         words += f", {tally.fps:.1f} fps"
     if job.state is JobState.RENDERING and view.eta is not None:
         words += f", {duration(view.eta)} left"
-    return f"{job.clip.path.name}: {words}"
+    return f"{plain(job.clip.path.name)}: {words}"
 
 
 def toml(config: Config) -> str:

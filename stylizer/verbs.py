@@ -1,10 +1,9 @@
-"""The commands around painting: the queue, fitted styles, the settings, the state of this machine. Joined into cli.py."""
+"""The commands around painting: the queue, the settings, the state of this machine. Joined into cli.py."""
 
 # ruff: noqa: PLC0415 - imports wait until they are needed
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,25 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylizer import commands, console, screen
+from stylizer import commands, console, screen, style_verbs
 from stylizer import options as o
 from stylizer.config import Config, Places, places
-from stylizer.errors import ConfigError, JobFailed
+from stylizer.errors import ConfigError
 from stylizer.jobs import FINISHED, Desired, Job, JobState
 from stylizer.options import KNOW, QUEUE, settings
 from stylizer.store import Store
 from stylizer.wire import pack
 
 if TYPE_CHECKING:
-    from stylizer.styles import Fitted
-    from stylizer.wire import FitSpec
+    pass
 
 app = typer.Typer()
-styles_app = typer.Typer(help="Fitted styles: what there is, where it came from, how big it is.")
 config_app = typer.Typer(help="Settings: what is in force, and where they live.")
-
-Name = Annotated[str, typer.Argument(help="As in stylizer styles.", show_default=False)]
-Names = Annotated[list[str] | None, typer.Argument(help="As in stylizer styles.", show_default=False)]
 
 
 @app.command(rich_help_panel=QUEUE)
@@ -170,145 +164,6 @@ def doctor(as_json: o.AsJson = False) -> None:
     raise typer.Exit(0 if well else 1)
 
 
-@styles_app.callback(invoke_without_command=True)
-def styles_list(context: typer.Context, as_json: o.AsJson = False) -> None:
-    """Fitted styles: what there is, where it came from, how big it is."""
-    if context.invoked_subcommand:
-        return
-    from stylizer.styles import fitted
-
-    found = fitted(settings()[1].cache)
-    if as_json:
-        console.answer(styles=[_fitted_values(one) for one in found])
-    else:
-        console.show(screen.styles(found))
-
-
-@styles_app.command("show")
-def styles_show(name: Name, as_json: o.AsJson = False) -> None:
-    """One fitted style: its picture and its facts."""
-    from stylizer.styles import find_fitted, load_style
-
-    one = find_fitted(settings()[1].cache, name)
-    if as_json:
-        console.answer(**_fitted_values(one))
-        return
-    if console.can_show_pictures():
-        for path in _pictures_of(one):
-            console.picture(load_style(path, 48))
-    pairs = [("name", one.name), ("file", str(one.path)), ("size", screen.size(one.size))]
-    pairs += [("problem", one.problem)] if one.problem else []
-    hidden = ("format", "version", "dims", "digests", "paths")
-    pairs += [(key.replace("_", " "), value) for key, value in one.facts.items() if key not in hidden]
-    console.show(screen.facts(pairs))
-
-
-def _pictures_of(one: Fitted) -> list[Path]:
-    """The style pictures of a checkpoint that a job knows the place of, and that are unchanged."""
-    from stylizer.files import digest_of
-
-    wanted = one.facts.get("digests", "").split(", ")
-    with Store(settings()[1].store, write=False) as store:
-        known = {image.digest: image.path for job in store.jobs() for image in job.look.styles}
-    found = [known[digest] for digest in wanted if digest in known]
-    return [path for path in found if path.is_file() and digest_of(path) in wanted]
-
-
-@styles_app.command("fit")
-def styles_fit(
-    clip: o.Source,
-    style: o.Styles,
-    blend: o.Blend = "",
-    brush: o.Brush = None,
-    keep_color: o.KeepColor = None,
-    quality: o.Quality = "",
-    size: o.Size = None,
-    seed: o.Seed = None,
-    device: o.Device = "",
-    precision: o.Precision = "",
-    as_json: o.AsJson = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Fit a style to a clip now, without painting; a later run finds it ready."""
-    from stylizer.styles import checkpoint_path, look_from, weights_digest
-    from stylizer.video import probe
-    from stylizer.wire import FitSpec
-
-    config, here = settings()
-    look = look_from(
-        style,
-        config.look,
-        config.limits,
-        blend=blend,
-        brush=brush,
-        keep_color=keep_color,
-        quality=quality,
-        size=size,
-        seed=seed,
-    )
-    found = probe(clip, config.limits)
-    path = checkpoint_path(found, look, weights_digest(), here.cache)
-    if not path.exists():
-        spec = FitSpec("fit", found, look, path, device or config.run.device, precision or config.run.precision)
-        with console.Bar("fit", shown=not as_json and not quiet) as bar:
-            _fit(spec, config, bar)
-    if as_json:
-        console.answer(checkpoint=str(path))
-    elif not quiet:
-        console.line(str(path))
-
-
-def _fit(spec: FitSpec, config: Config, bar: console.Bar) -> None:
-    """Have a worker of this machine's backend carry out a fit; JobFailed says why it did not."""
-    from stylizer.backend import Phase, load
-
-    backend = load("local", config)
-    try:
-        backend.submit([spec])
-        while True:
-            report = backend.poll([spec.id])[0]
-            bar.update(report.done, report.total)
-            if report.phase is Phase.DONE:
-                return
-            if report.phase in (Phase.FAILED, Phase.LOST):
-                raise JobFailed(report.error or "The worker was lost.", hint=report.hint or "Try again.")
-            time.sleep(0.1)
-    finally:
-        backend.close()
-
-
-@styles_app.command("rm")
-def styles_rm(
-    names: Names = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    as_json: o.AsJson = False,
-) -> None:
-    """Remove fitted styles; they are fitted again when needed."""
-    from stylizer.styles import find_fitted, fitted, remove_fitted
-
-    if bool(names) == every:
-        raise ConfigError("Name the fitted styles, or say --all.", hint="See stylizer styles for those that are there.")
-    cache = settings()[1].cache
-    chosen = [find_fitted(cache, name) for name in names] if names else fitted(cache)
-    for one in chosen:
-        remove_fitted(one)
-        if not as_json:
-            console.talk(f"{one.name}  {one.title}  removed")
-    if as_json:
-        console.answer(removed=[one.name for one in chosen])
-
-
-def _fitted_values(one: Fitted) -> dict[str, object]:
-    return {
-        "name": one.name,
-        "path": str(one.path),
-        "size": one.size,
-        "modified": one.modified,
-        "facts": one.facts,
-        "problem": one.problem,
-    }
-
-
 @config_app.callback(invoke_without_command=True)
 def config_default(context: typer.Context) -> None:
     """Settings: what is in force, and where they live."""
@@ -359,5 +214,5 @@ def _example() -> str:
     return screen.toml(Config()) + "\n"
 
 
-app.add_typer(styles_app, name="styles", rich_help_panel=KNOW)
+app.add_typer(style_verbs.app, name="styles", rich_help_panel=KNOW)
 app.add_typer(config_app, name="config", rich_help_panel=KNOW)

@@ -24,7 +24,7 @@ from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
 from stylizer.jobs import Clip, MediaKind, Quality
-from stylizer.pictures import PictureWriter, files_of
+from stylizer.pictures import PictureWriter
 from stylizer.samples import sample_frames
 from stylizer.styles import load_style
 from stylizer.stylize import Stylizer
@@ -100,11 +100,7 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool
 def _check_source(clip: Clip) -> None:
     """InputError if the source is gone or is not what was probed: half a film of each would be worse than none."""
     try:
-        same = (
-            len(files_of(clip)) == clip.frames
-            if clip.kind is MediaKind.SEQUENCE
-            else fingerprint(clip.path) == clip.fingerprint
-        )
+        same = fingerprint(clip.path) == clip.fingerprint
     except OSError as error:
         raise InputError(
             f"The source {clip.path} cannot be read: {error.strerror}.", hint="Put it back, then retry the job."

@@ -63,10 +63,10 @@ def test_each_stage_shows_its_own_numbers(view: JobView) -> None:
     assert "and 7 more" in drawn(screen.progress(many))
 
 
-def test_markup_in_a_file_name_is_only_a_name(view: JobView) -> None:
-    clip = replace(view.job.clip, path=Path("[bold red]x[/].mp4"))
+def test_markup_and_escapes_in_a_file_name_are_only_a_name(view: JobView) -> None:
+    clip = replace(view.job.clip, path=Path("[bold red]x\x1b[2J\n.mp4"))
     odd = replace(view, job=replace(view.job, clip=clip, state=JobState.RENDERING, desired=Desired.PAUSE))
-    assert "[bold red]x[/].mp4" in drawn(screen.progress([odd]))
+    assert "[bold red]x?[2J?.mp4" in drawn(screen.progress([odd]))
     assert "paused" in screen.state_of(odd).plain
 
 
