@@ -175,7 +175,8 @@ def write(path: Path, clip: Clip, frames: FrameRange, machine: str, precision: s
     path.write_text(
         f"""# Benchmarks
 
-Made by `make benchmark` on {date.today().isoformat()}: {machine}, {platform.system()}, torch {torch.__version__}, {precision}.
+Made by `make benchmark` on {date.today().isoformat()}: {machine}, {platform.system()}, torch {torch.__version__},
+{precision}.
 A clip of {clip.width}x{clip.height}, {len(frames)} frames, {clip.codec}; medians of three rounds that take turns.
 
 | stage | frames a second | ms a frame |

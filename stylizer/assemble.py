@@ -27,7 +27,6 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from stylizer import encode, pictures, sequence, source
-from stylizer.config import Limits
 from stylizer.errors import OutputError
 from stylizer.files import settle
 from stylizer.jobs import Clip, Encoding, MediaKind
@@ -76,7 +75,7 @@ def assemble(
             return AssembleResult(output, expected)
         if clip.kind is MediaKind.STILL:
             shutil.copyfile(chunks[0], part)
-            with pictures.opened(part, Limits()):
+            with pictures.opened(part, source.within(clip)):
                 settle(part, output)
             return AssembleResult(output, 1)
         join = _Join(clip, chunks, output, progress)
@@ -110,8 +109,8 @@ class _Join:
         self.output = output
         self.muxer = encode.CONTAINERS[output.suffix.lower()][0]
         self.progress = progress
-        self.picture = source.picture(clip.path, clip.fingerprint)
-        self.plan = source.plan(clip.path, clip.fingerprint)
+        self.picture = source.picture(clip.path, clip.fingerprint, source.within(clip))
+        self.plan = source.plan(clip.path, clip.fingerprint, source.within(clip))
         self.notes: list[str] = []
         self.times: array[int] = array("q")
         """Presentation times as written, in `base`."""
@@ -123,7 +122,7 @@ class _Join:
 
     def write(self, part: Path) -> None:
         with ExitStack() as stack:
-            original = stack.enter_context(source.open_source(self.clip.path))
+            original = stack.enter_context(source.open_source(self.clip.path, source.within(self.clip)))
             first = stack.enter_context(av.open(f"file:{self.chunks[0]}"))
             painted = source.video_stream(original, self.clip.path)
             if original.format.name in ("mpegts", "mpeg", "wtv"):

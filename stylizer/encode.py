@@ -148,7 +148,7 @@ def choose(clip: Clip, target: Path, encoding: Encoding, size: tuple[int, int]) 
     ConfigError where the container or codec cannot do it.
     """
     check_encoding(target, encoding)
-    given = source.picture(clip.path, clip.fingerprint)
+    given = source.picture(clip.path, clip.fingerprint, source.within(clip))
     name = encoding.codec or _usual(clip, target, given.layout)
     if encoding.crf is not None:
         _check_crf(name, encoding.crf)
@@ -254,7 +254,7 @@ class VideoWriter:
         self.layout = self.choice.layout
         self.frames = 0
         self._size = size
-        given = source.picture(clip.path, clip.fingerprint)
+        given = source.picture(clip.path, clip.fingerprint, source.within(clip))
         self._time_base = given.time_base
         self._last: int | None = None
         try:

@@ -34,7 +34,7 @@ from stylizer.stylize import LUMA, best_precision
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-CONTENT, OUTSIDE, ROUGH, UNSTEADY = 1.5, 5.0, 0.2, 20.0
+CONTENT, OUTSIDE, ROUGH, UNSTEADY = 0.5, 5.0, 0.05, 8.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
@@ -45,7 +45,7 @@ class Recipe:
     steps: int
     crops: int = 2
     side: int = 256
-    rate: float = 8e-4
+    rate: float = 2e-3
 
 
 RECIPES = {Quality.DRAFT: Recipe(0), Quality.STANDARD: Recipe(200), Quality.HIGH: Recipe(1000)}

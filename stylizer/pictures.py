@@ -25,7 +25,7 @@ from stylizer.frames import Frame, Layout, Plane
 from stylizer.jobs import Clip, Encoding, FrameRange, MediaKind
 from stylizer.pixels import SUPPORTED
 from stylizer.sequence import SUFFIXES, files_of, listed
-from stylizer.source import check_pixels
+from stylizer.source import check_pixels, within
 
 LAYOUTS = {
     "rgb": Layout("rgb", 8, full_range=True),
@@ -152,12 +152,12 @@ def layout_of(clip: Clip) -> Layout:
 def read_pictures(clip: Clip, frames: FrameRange) -> Iterator[Frame]:
     """The pictures of that range, upright, their position as the time. InputError names one that is broken."""
     for position, path in enumerate(files_of(clip)[frames.start : frames.stop], frames.start):
-        yield Frame(read_picture(path, layout_of(clip)), position)
+        yield Frame(read_picture(path, layout_of(clip), within(clip)), position)
 
 
-def read_picture(path: Path, layout: Layout) -> tuple[Plane, ...]:
+def read_picture(path: Path, layout: Layout, limits: Limits) -> tuple[Plane, ...]:
     """One picture as upright planes of that layout (one of LAYOUTS)."""
-    with opened(path, Limits()) as image:
+    with opened(path, limits) as image:
         rows = _pixels(image, path, layout)
     if layout.depth == 8 and rows.dtype == np.uint16:
         rows = (rows >> 8).astype(np.uint8)
@@ -264,9 +264,9 @@ def upright(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.rot90(rows, {3: 2, 4: 2, 5: 1, 8: 1, 6: 3, 7: 3}.get(orientation, 0))
 
 
-def metadata_of(path: Path) -> Metadata:
+def metadata_of(path: Path, limits: Limits) -> Metadata:
     """What the painting of this picture inherits."""
-    with opened(path, Limits()) as image:
+    with opened(path, limits) as image:
         exif = _exif(image)
         exif.pop(ORIENTATION, None)
         if image.format == "TIFF":
@@ -317,7 +317,9 @@ class PictureWriter:
         still = self._clip.kind is MediaKind.STILL
         origin = self._sources[0 if still else frame.time]
         path = self.path if still else self.path / origin.name
-        write_picture(path, frame.planes, self.layout, self._kinds[0 if still else frame.time], metadata_of(origin))
+        write_picture(
+            path, frame.planes, self.layout, self._kinds[0 if still else frame.time], metadata_of(origin, within(self._clip))
+        )
         self.frames += 1
 
 

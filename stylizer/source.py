@@ -25,7 +25,7 @@ from stylizer import sequence
 from stylizer.config import Limits
 from stylizer.errors import InputError
 from stylizer.frames import Layout
-from stylizer.jobs import Clip, MediaKind
+from stylizer.jobs import Clip
 from stylizer.pixels import SUPPORTED, layout_of_format, matrix_of, planar_format
 
 FORMATS = (
@@ -99,9 +99,7 @@ def fingerprint(path: Path) -> str:
 
 
 def check_unchanged(clip: Clip) -> None:
-    """InputError if a file is gone or is no longer the one that was probed. Folders are checked as they are listed."""
-    if clip.kind is MediaKind.SEQUENCE:
-        return
+    """InputError if the source is gone or is no longer what was probed: half of each would be worse than nothing."""
     try:
         same = fingerprint(clip.path) == clip.fingerprint
     except OSError as error:
@@ -111,6 +109,12 @@ def check_unchanged(clip: Clip) -> None:
         ) from None
     if not same:
         raise InputError(f"{clip.path} has changed since the job was added.", hint="Add it again.")
+
+
+def within(clip: Clip) -> Limits:
+    """The limits to read a clip under: it was probed under its own, so that what it had then is allowed now."""
+    usual = Limits()
+    return replace(usual, pixels=max(usual.pixels, clip.width * clip.height), frames=max(usual.frames, clip.frames))
 
 
 def open_source(path: Path, limits: Limits | None = None) -> InputContainer:
@@ -136,12 +140,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return next((s for s in tracks if s.disposition & Disposition.default), tracks[0])
 
 
-def decoding(stream: VideoStream) -> None:
-    """Make the decoder of the stream use all cores and refuse frames beyond the default limit of pixels."""
+def decoding(stream: VideoStream, limits: Limits) -> None:
+    """Make the decoder of the stream use all cores and refuse frames beyond the limit of pixels."""
     context = stream.codec_context
     context.thread_type = ThreadType.AUTO
     context.thread_count = 0
-    context.options = {"max_pixels": str(Limits().pixels)}
+    context.options = {"max_pixels": str(limits.pixels)}
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
@@ -184,9 +188,9 @@ def seek(container: InputContainer, stream: VideoStream, plan: Plan, key: int) -
 
 
 @functools.lru_cache(maxsize=4)
-def plan(path: Path, fingerprint: str, most: int = Limits().frames) -> Plan:  # noqa: ARG001 - the fingerprint is for the cache
-    """Plan the frames of a video from one pass over its packets; InputError if it has none or more than `most`."""
-    with open_source(path) as container:
+def plan(path: Path, fingerprint: str, limits: Limits) -> Plan:  # noqa: ARG001 - the fingerprint is for the cache
+    """Plan the frames of a video from one pass over its packets; InputError if it has none or too many."""
+    with open_source(path, limits) as container:
         stream = video_stream(container, path)
         codec = stream.codec_context.name if stream.codec_context else "unknown codec"
         # avi has no presentation times: with frames out of order, what libav says of them is a guess.
@@ -205,27 +209,27 @@ def plan(path: Path, fingerprint: str, most: int = Limits().frames) -> Plan:  # 
                 continue
             times.append(packet.pts)
             end = max(end, packet.pts + (packet.duration or 0)) if len(times) > 1 else packet.pts + (packet.duration or 0)
-            _check_count(len(times), most, path)
+            _check_count(len(times), limits.frames, path)
     if not timed:
-        return _plan_by_decoding(path, most)
+        return _plan_by_decoding(path, limits)
     keys.sort()
     first = keys[0][0] if keys else None
     kept = array("q", (t for t in sorted(set(times)) if first is None or t >= first))
     return _checked(Plan(kept, end, array("q", (k[0] for k in keys)), array("q", (k[1] for k in keys)), True), codec, path)
 
 
-def _plan_by_decoding(path: Path, most: int) -> Plan:
+def _plan_by_decoding(path: Path, limits: Limits) -> Plan:
     """For sources without presentation times (raw streams, some avi): the decoding times in turn, or the mean rate."""
-    with open_source(path) as container:
+    with open_source(path, limits) as container:
         stream = video_stream(container, path)
-        decoding(stream)
+        decoding(stream, limits)
         rate, tick = stream.average_rate or Fraction(25), stream.time_base or Fraction(1, 25)
         times, duration = array("q"), max(1, round(1 / (rate * tick)))
         for frame in decoded(container, stream):
             follow = times[-1] + duration if times else 0
             rising = frame.dts is not None and bool(times) and frame.dts > times[-1]
             times.append(frame.dts if rising else follow)  # type: ignore[arg-type]
-            _check_count(len(times), most, path)
+            _check_count(len(times), limits.frames, path)
         end = times[-1] + duration if times else 0
         return _checked(Plan(times, end, array("q"), array("q"), False), stream.codec_context.name, path)
 
@@ -259,13 +263,13 @@ def _shown(packet: Packet[VideoStream], codec: str) -> bool:
 
 
 @functools.lru_cache(maxsize=16)
-def picture(path: Path, fingerprint: str, limits: Limits = Limits()) -> Picture:  # noqa: ARG001, B008
+def picture(path: Path, fingerprint: str, limits: Limits) -> Picture:  # noqa: ARG001
     """Describe the frames of a video by decoding the first that can be; InputError if none can or it is too large."""
     with open_source(path, limits) as container:
         stream = video_stream(container, path)
         context = stream.codec_context
         check_pixels(context.width, context.height, limits, path)
-        decoding(stream)
+        decoding(stream, limits)
         frame = next(decoded(container, stream), None)
         if frame is None:
             raise InputError(f"No frame of {path} can be decoded ({context.name}).", hint="Check that the file plays.")

@@ -89,7 +89,7 @@ def _probe_video(path: Path, mark: str, limits: Limits) -> Clip:
         rate = stream.average_rate
         audio_tracks, videos = len(container.streams.audio), len(container.streams.video)
     picture = source.picture(path, mark, limits)
-    plan = source.plan(path, mark, limits.frames)
+    plan = source.plan(path, mark, limits)
     duration = float((plan.end - plan.times[0]) * picture.time_base)
     if duration > limits.seconds:
         raise _too_long(path, duration, limits)
@@ -139,7 +139,7 @@ def _notes(picture: source.Picture, plan: source.Plan, videos: int) -> Iterator[
 def layout_of(clip: Clip) -> Layout:
     """The layout of the frames that a Reader of this clip delivers."""
     if clip.kind is MediaKind.VIDEO:
-        return source.picture(clip.path, clip.fingerprint).layout
+        return source.picture(clip.path, clip.fingerprint, source.within(clip)).layout
     return pictures.layout_of(clip)
 
 
@@ -166,7 +166,7 @@ class Reader:
         if self.clip.kind is not MediaKind.VIDEO:
             yield from pictures.read_pictures(self.clip, self.frames)
             return
-        plan = source.plan(self.clip.path, self.clip.fingerprint)
+        plan = source.plan(self.clip.path, self.clip.fingerprint, source.within(self.clip))
         wanted = plan.times[self.frames.start : self.frames.stop]
         passed = 0
         for time, frame in self._decoded(plan, wanted[0]):
@@ -183,9 +183,9 @@ class Reader:
     def _decoded(self, plan: source.Plan, first: int) -> Iterator[tuple[int, VideoFrame]]:
         """Decoded frames with their times, from `first` or earlier on."""
         if not plan.timed:
-            with source.open_source(self.clip.path) as container:
+            with source.open_source(self.clip.path, source.within(self.clip)) as container:
                 stream = source.video_stream(container, self.clip.path)
-                source.decoding(stream)
+                source.decoding(stream, source.within(self.clip))
                 yield from zip(plan.times, source.decoded(container, stream), strict=False)
             return
         last = bisect.bisect_right(plan.key_times, first) - 1
@@ -194,9 +194,9 @@ class Reader:
         for key in (last, last - 1, None):
             if key is not None and key < 0:
                 continue
-            with source.open_source(self.clip.path) as container:
+            with source.open_source(self.clip.path, source.within(self.clip)) as container:
                 stream = source.video_stream(container, self.clip.path)
-                source.decoding(stream)
+                source.decoding(stream, source.within(self.clip))
                 if key is not None and not source.seek(container, stream, plan, key):
                     continue
                 frames = (
@@ -213,7 +213,7 @@ class Reader:
                 return
 
     def _planes(self, frame: VideoFrame) -> tuple[Plane, ...]:
-        picture = source.picture(self.clip.path, self.clip.fingerprint)
+        picture = source.picture(self.clip.path, self.clip.fingerprint, source.within(self.clip))
         if (frame.format.name, frame.width, frame.height) != (picture.format, picture.width, picture.height):
             frame = frame.reformat(picture.width, picture.height, picture.format)
         depth = np.dtype("<u2") if self.layout.depth > 8 else np.dtype(np.uint8)

@@ -23,12 +23,13 @@ from stylizer.errors import InputError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
-from stylizer.jobs import Clip, MediaKind, Quality
+from stylizer.jobs import MediaKind, Quality
 from stylizer.pictures import PictureWriter
 from stylizer.samples import sample_frames
+from stylizer.source import check_unchanged
 from stylizer.styles import load_style
 from stylizer.stylize import Stylizer
-from stylizer.video import Reader, VideoWriter, fingerprint
+from stylizer.video import Reader, VideoWriter
 from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, say
 
 AHEAD = 4
@@ -71,7 +72,7 @@ def _tell(line: Line) -> None:
 def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:
     started = time.monotonic()
     try:
-        _check_source(spec.clip)
+        check_unchanged(spec.clip)
         frames = _fit(spec) if isinstance(spec, FitSpec) else _paint(spec, painters)
         digest = digest_of(spec.output)
         _tell(Line("finished", spec.id, frames=frames, digest=digest, seconds=time.monotonic() - started))
@@ -95,18 +96,6 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool
     else:
         return True
     return False
-
-
-def _check_source(clip: Clip) -> None:
-    """InputError if the source is gone or is not what was probed: half a film of each would be worse than none."""
-    try:
-        same = fingerprint(clip.path) == clip.fingerprint
-    except OSError as error:
-        raise InputError(
-            f"The source {clip.path} cannot be read: {error.strerror}.", hint="Put it back, then retry the job."
-        ) from None
-    if not same:
-        raise InputError(f"{clip.path} has changed since the job was added.", hint="Run it again to paint the new one.")
 
 
 def _fit(spec: FitSpec) -> int:

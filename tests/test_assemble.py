@@ -14,6 +14,7 @@ import pytest
 
 from stylizer import source
 from stylizer.assemble import assemble
+from stylizer.config import Limits
 from stylizer.encode import VideoWriter
 from stylizer.errors import InputError, OutputError
 from stylizer.jobs import Encoding, FrameRange
@@ -32,7 +33,7 @@ FRAMES = {
 
 
 def facts(path: Path) -> source.Picture:
-    return source.picture(path, "")
+    return source.picture(path, "", Limits())
 
 
 def same_everything(origin: Path, painted: Path, most: int | None = None) -> None:
@@ -46,7 +47,7 @@ def same_everything(origin: Path, painted: Path, most: int | None = None) -> Non
         # A limited range is what players take for granted, and encoders do not write it alone.
         if getattr(theirs, tag) not in (nothing, 1 if tag == "color_range" else nothing):
             assert getattr(ours, tag) == getattr(theirs, tag), tag
-    wanted, got = source.plan(origin, ""), source.plan(painted, "")
+    wanted, got = source.plan(origin, "", Limits()), source.plan(painted, "", Limits())
     tick = 0 if painted.suffix in (".mp4", ".mov") else ours.time_base
     pairs = list(zip(wanted.times[:most], got.times, strict=True))
     shift = 0 if tick == 0 else pairs[0][1] * ours.time_base - pairs[0][0] * theirs.time_base

@@ -182,7 +182,7 @@ def test_a_changed_sequence_is_noticed(tmp_path: Path) -> None:
     shots = folder(tmp_path / "shots")
     clip = probe(shots)
     (shots / "frame3.png").unlink()
-    with pytest.raises(InputError, match="have changed"):
+    with pytest.raises(InputError, match="has changed"):
         list(Reader(clip, FrameRange(0, 3)))
 
 

@@ -336,3 +336,16 @@ def test_a_changed_or_missing_source_is_noticed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="cannot be read any more"):
         list(read_frames(clip, FrameRange(0, 3)))
+
+
+def test_a_clip_beyond_the_usual_limits_is_read_if_it_was_probed_under_wider_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "clip.mp4", times=range(6))
+    clip = probe(path)
+    monkeypatch.setattr(source, "Limits", lambda: Limits(pixels=clip.width * clip.height // 2, frames=3))
+    source.plan.cache_clear()
+    source.picture.cache_clear()
+    assert sum(1 for _ in Reader(clip, FrameRange(0, 6))) == 6
+    with pytest.raises(InputError, match="limit"):
+        probe(path, Limits(pixels=clip.width * clip.height // 2))
