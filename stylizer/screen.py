@@ -6,13 +6,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.color import Color
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment, Segments
 from rich.style import Style
@@ -118,7 +119,7 @@ def status(found: Status) -> RenderableType:
             f"{tally.fps:.1f}" if tally.fps and job.state is JobState.RENDERING else "",
             Text("" if view.eta is None else duration(view.eta), "cyan"),
         )
-    lines: list[RenderableType] = [table]
+    lines: list[RenderableType] = [Fitting(table, ("job", "state", "frames", "fps", "left"))]
     for view in found.jobs:
         if view.job.error:
             lines.append(
@@ -224,7 +225,22 @@ def styles(found: Sequence[Fitted]) -> RenderableType:
             Text(made),
             size(one.size),
         )
-    return table
+    return Fitting(table, ("name", "made", "size"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A table whose columns `whole` stay whole in a narrow terminal; the others give way."""
+
+    table: Table
+    whole: tuple[str, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if Measurement.get(console, options.update(width=10_000), self.table).maximum > options.max_width:
+            self.table.expand = True
+            for column in self.table.columns:
+                column.ratio = None if column.header in self.whole else 1
+        yield self.table
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:

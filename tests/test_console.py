@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from stylizer import console, screen
 from stylizer.commands import JobView, add, status
@@ -107,3 +108,14 @@ def test_progress_without_a_terminal_is_a_line_when_something_changes(
         out, err = capsys.readouterr()
         assert len(out.splitlines()) == as_json
         assert len(err.splitlines()) == (not quiet and not as_json)
+
+
+def test_numbers_stay_whole_in_a_narrow_terminal() -> None:
+    table = Table()
+    table.add_column("job", no_wrap=True)
+    table.add_column("clip", no_wrap=True, overflow="ellipsis")
+    table.add_row("12345", "a very long name of a clip " * 4)
+    narrow = Console(width=30, file=io.StringIO())
+    narrow.print(screen.Fitting(table, ("job",)))
+    shown = narrow.file.getvalue()
+    assert "12345" in shown and "…" in shown
