@@ -175,7 +175,7 @@ def write(path: Path, clip: Clip, frames: FrameRange, machine: str, precision: s
     path.write_text(
         f"""# Benchmarks
 
-Made by `make benchmark` on {date.today().isoformat()}: {machine}, {platform.system()}, torch {torch.__version__},
+Made by `make benchmark` on {date.today().isoformat()}: {machine}, {platform.system()}, torch {torch.__version__}, in
 {precision}.
 A clip of {clip.width}x{clip.height}, {len(frames)} frames, {clip.codec}; medians of three rounds that take turns.
 
