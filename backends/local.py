@@ -23,8 +23,8 @@ from stylizer.estimate import Estimate, Measurement, rate_here
 from stylizer.jobs import Clip, Look
 from stylizer.wire import Line, Spec, dumps, hear
 
-AHEAD = 8
-"""Specs that are taken for each device: loading torch anew for each chunk would cost a GPU more than painting it."""
+AHEAD = 32
+"""Specs that are taken for each device: loading torch anew for each chunk costs more than painting it."""
 GUESS = 2e6
 """Pixels a second, on a small processor; only until something has been measured."""
 
