@@ -57,8 +57,10 @@ class Database:
             self._connection.execute("PRAGMA query_only = ON")
 
     def _check_ours(self) -> None:
-        found, version = self._value("PRAGMA application_id"), version_of(self._connection)
-        if found != APPLICATION and (version or self._value("SELECT count(*) FROM sqlite_master")):
+        # Whose it is comes last: another process may be making the store between two of these reads.
+        version, tables = version_of(self._connection), self._value("SELECT count(*) FROM sqlite_master")
+        found = self._value("PRAGMA application_id")
+        if found != APPLICATION and (version or tables):
             raise StoreError(f"{self.path} is another program's database.", hint="Move it away, or set STYLIZER_HOME.")
         if version > VERSION:
             raise StoreError(

@@ -122,9 +122,8 @@ def open_source(path: Path, limits: Limits | None = None) -> InputContainer:
     pixels = (limits or Limits()).pixels
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": str(pixels)}
     container = av.open(f"file:{path}", metadata_errors="ignore", options=options)
-    if any(s.frames and not len(s.index_entries) for s in container.streams.video) and container.format.name.startswith(
-        "mov"
-    ):
+    empty = any(s.frames and not len(s.index_entries) for s in container.streams.video)
+    if empty and container.format.name.startswith("mov"):
         # An edit list that hides every frame is a broken one: players ignore it, and so do we.
         container.close()
         container = av.open(f"file:{path}", metadata_errors="ignore", options=options | {"ignore_editlist": "1"})
@@ -143,8 +142,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 def decoding(stream: VideoStream, limits: Limits) -> None:
     """Make the decoder of the stream use all cores and refuse frames beyond the limit of pixels."""
     context = stream.codec_context
-    context.thread_type = ThreadType.AUTO
-    context.thread_count = 0
+    context.thread_type, context.thread_count = ThreadType.AUTO, 0
     context.options = {"max_pixels": str(limits.pixels)}
 
 

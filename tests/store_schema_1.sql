@@ -72,7 +72,7 @@ CREATE TABLE measurements (
     PRIMARY KEY (device, precision, width, height)
 ) WITHOUT ROWID;
 INSERT INTO jobs VALUES (3, 'key', '{"audio_tracks": 1, "codec": "h264", "duration": 2.0, "fingerprint": "mark", "frames": 48, "height": 48, "kind": "video", "notes": [], "path": "/films/clip.mp4", "pixel_format": "yuv420p", "rate": "24", "rotation": 0, "width": 64}', '{"brush": 1.0, "keep_color": false, "quality": "standard", "seed": 0, "size": null, "strength": 1.0, "styles": [{"digest": "ab", "path": "/films/art.jpg", "weight": 1.0}]}', '{"codec": "", "crf": null}', '"/films/out.mp4"', 'auto', 'auto', 'auto', 'rendering', 'run', 0, 1.0, 100.0, 101.0, NULL, '', '', '"/cache/x.safetensors"', 10, 10);
-INSERT INTO chunks VALUES (3, 0, 0, 24, 'done', 'local', 1, 0, 24, 12.5, 'cpu', '', '"/work/3/3-00000-1.nut"', 'ab', 102.0, 104.0);
+INSERT INTO chunks VALUES (3, 0, 0, 24, 'done', 'local', 1, 0, 24, 12.5, 'cpu', '', '"/films/3/3-00000-1.nut"', 'ab', 102.0, 104.0);
 INSERT INTO chunks VALUES (3, 1, 24, 48, 'ready', '', 2, 1, 0, 0, '', 'It crashed.', NULL, '', NULL, NULL);
 INSERT INTO fits VALUES (3, 'done', 'local', 1, 0, 101.0);
 INSERT INTO events VALUES (1, 100.0, 3, NULL, 'added', 'clip.mp4 is queued.');
