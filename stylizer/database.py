@@ -46,7 +46,7 @@ class Database:
         self._connection.row_factory = sqlite3.Row
         self._check_ours()
         if version_of(self._connection) < VERSION:
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             with self.transaction():
                 migrate(self._connection)
         self._connection.execute("PRAGMA foreign_keys = ON")
@@ -55,6 +55,19 @@ class Database:
         self._connection.execute("PRAGMA fullfsync = ON")
         if not write:
             self._connection.execute("PRAGMA query_only = ON")
+
+    def _write_ahead(self) -> None:
+        """Turn to WAL. SQLite does not wait here for others who do the same, so this does."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _check_ours(self) -> None:
         # Whose it is comes last: another process may be making the store between two of these reads.
