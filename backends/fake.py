@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stylizer.backend import Capacity, Phase, Report
+from stylizer.backend import Capacity, Meter, Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, OutputError
 from stylizer.estimate import Estimate
@@ -106,6 +106,12 @@ class FakeBackend:
             self._ended.pop(name, None)
         if not self._given:
             self._free_at = [0.0] * self._slots
+
+    def meters(self) -> Sequence[Meter]:
+        return ()
+
+    def stop_spending(self, job: int) -> None:
+        pass
 
     def close(self) -> None:
         self._given.clear()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.process import Process, ending
-from stylizer.backend import Capacity, Phase, Report
+from stylizer.backend import Capacity, Meter, Phase, Report
 from stylizer.config import Config, places
 from stylizer.devices import Device
 from stylizer.errors import OutputError
@@ -73,7 +73,8 @@ class LocalBackend:
         fast = self._fast()
         with self._lock:
             taken = sum(entry.is_open for entry in self._entries.values())
-        return Capacity(len(fast), max(0, AHEAD * len(fast) - taken), ", ".join(device.label for device in fast))
+        label = ", ".join(device.label for device in fast)
+        return Capacity(len(fast), max(0, AHEAD * len(fast) - taken), label, kind=_kind(fast[0]))
 
     def estimate(self, clip: Clip, look: Look) -> Estimate:
         scale = look.size / max(clip.width, clip.height) if look.size else 1.0
@@ -112,6 +113,12 @@ class LocalBackend:
             for process in self._processes.values():
                 if process.current in ids:
                     process.end("cancelled")
+
+    def meters(self) -> Sequence[Meter]:
+        return ()
+
+    def stop_spending(self, job: int) -> None:
+        pass
 
     def close(self) -> None:
         with self._lock:

@@ -1,9 +1,10 @@
-"""The seam between the runner and whatever renders: six verbs and the values that cross it."""
+"""The seam between the runner and whatever renders: a few verbs and the values that cross it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -58,6 +59,40 @@ class Capacity:
     free: int
     label: str
     price_per_hour: float = 0.0
+    """Of one slot; 0 where it costs nothing."""
+    kind: str = "cpu"
+    """cuda, mps or cpu for devices of this machine; cloud for what is rented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine that a backend rents."""
+
+    id: str
+    state: str
+    """In the backend's own word: starting, idle, running, preempted, unusable, …"""
+    size: str
+    spot: bool
+    since: float
+    """When it came into that state (Unix time)."""
+    price_per_hour: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a backend has spent on a job in all, every node-second of every state counted."""
+
+    job: int
+    spent: Decimal
+    per_hour: Decimal
+    """What its nodes cost an hour now."""
+    currency: str
+    basis: str
+    """What the prices rest on: Retail Prices API of DATE / catalogue of DATE."""
+    at: float
+    nodes: tuple[Node, ...] = ()
+    final: bool = False
+    """Nothing of this job costs anything any more."""
 
 
 class Backend(Protocol):
@@ -89,6 +124,16 @@ class Backend(Protocol):
 
     def cancel(self, ids: Collection[str]) -> None:
         """Stop these; best effort, repeatable, unknown ids are ignored."""
+        ...
+
+    def meters(self) -> Sequence[Meter]:
+        """What each job has cost in all, also by way of an earlier process; none where nothing costs. Cheap to ask:
+        the backend counts by itself, at its own pace.
+        """
+        ...
+
+    def stop_spending(self, job: int) -> None:
+        """End all of this job that costs money, for good; repeatable. What is finished can still be fetched."""
         ...
 
     def close(self) -> None:

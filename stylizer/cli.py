@@ -8,26 +8,21 @@ Nothing heavy is imported until a command needs it, so `--help` and `status` ans
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from stylizer import commands, console, screen, verbs
+from stylizer import azure_verbs, commands, console, screen, studio_verbs, verbs, watch_verbs
 from stylizer import options as o
-from stylizer.config import Config, Places
+from stylizer.config import Places
 from stylizer.errors import ConfigError, JobFailed, StylizerError
 from stylizer.estimate import Measurement
 from stylizer.jobs import Encoding, Job, JobState
-from stylizer.options import PAINT, one_of, settings
+from stylizer.options import CLOUD, PAINT, one_of, settings
 from stylizer.store import Store
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's own complaint, wherever this version of Typer keeps it."""
@@ -96,7 +91,9 @@ def run(
     """Paint clips, pictures or folders of pictures. The same command again carries on where it stopped."""
     from stylizer.backend import names
     from stylizer.encode import check_encoding
+    from stylizer.foreground import work_off
     from stylizer.output import output_path
+    from stylizer.runner import Runner
     from stylizer.styles import look_from
     from stylizer.video import probe
 
@@ -146,57 +143,9 @@ def run(
             for clip, _ in planned:
                 for note in clip.notes:
                     progress.remark(f"{clip.path.name}: {note}")
-            interrupted = _carry_out(store, config, here, [job.id for job in jobs if job.id not in done], progress)
+            left = [job.id for job in jobs if job.id not in done]
+            interrupted = bool(left) and work_off(Runner(store, config, here), store, progress, left)
         _report(store, jobs, done, interrupted=interrupted, as_json=as_json, quiet=quiet)
-
-
-def _carry_out(store: Store, config: Config, here: Places, jobs: Sequence[int], progress: console.Progress) -> bool:
-    """Run these jobs to their end, or look on while another process does. True if a person stopped it."""
-    from stylizer.runner import Runner
-
-    if not jobs:
-        return False
-    runner = Runner(store, config, here)
-    asked: list[int] = []
-    seen = max((event.seq for event in store.events(most=1)), default=0)
-    was_looking_on = False
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        asked.append(_signal)
-        if _signal == signal.SIGINT and len(asked) == 1:
-            runner.drain()
-            progress.remark("Finishing what is being painted. Ctrl-C again stops at once; nothing finished is lost.")
-        else:
-            runner.stop()
-
-    def each() -> None:
-        nonlocal seen, was_looking_on
-        events = [event for event in store.events(after=seen) if event.job in jobs]
-        seen = max((event.seq for event in events), default=seen)
-        if runner.looking_on and not was_looking_on:
-            progress.remark("Another stylizer is painting; this one looks on, and takes over if that one ends.")
-        elif was_looking_on and not runner.looking_on:
-            progress.remark("")
-        was_looking_on = runner.looking_on
-        progress.update([view for view in commands.status(store).jobs if view.job.id in jobs], events)
-
-    with _signals(stop):
-        each()
-        runner.run(jobs, each=each)
-        each()
-    return bool(asked)
-
-
-@contextmanager
-def _signals(act: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Ctrl-C and the system's wish that we end go to `act` while inside."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    old = [signal.signal(number, act) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)
 
 
 def _report(store: Store, jobs: Sequence[Job], done: set[int], *, interrupted: bool, as_json: bool, quiet: bool) -> None:
@@ -286,7 +235,10 @@ def _measurements(here: Places) -> list[Measurement]:
 
 
 # Last, so that painting comes first in the help.
+app.add_typer(watch_verbs.app)
 app.add_typer(verbs.app)
+app.add_typer(studio_verbs.app)
+app.add_typer(azure_verbs.app, name="azure", rich_help_panel=CLOUD)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,9 @@ def add(
     device: str = "auto",
     precision: str = "auto",
     again: bool = False,
+    priority: int = 0,
+    max_cost: float = 0.0,
+    deadline: float | None = None,
 ) -> Job:
     """The job for this, queued unless it is done already and its output still exists (`again` queues it all the same).
 
@@ -96,10 +99,23 @@ def add(
         _check_free(store, output, key)
         known = store.find(key)
         if known is None:
-            return store.add(key, clip, look, encoding, output, backend=backend, device=device, precision=precision)
+            return store.add(
+                key,
+                clip,
+                look,
+                encoding,
+                output,
+                backend=backend,
+                device=device,
+                precision=precision,
+                priority=priority,
+                max_cost=max_cost,
+                deadline=deadline,
+            )
         if known.state is JobState.DONE and output.exists() and not again:
             return known
-        store.change(known.id, backend=backend, device=device, desired=Desired.RUN)
+        due = deadline or known.deadline
+        store.change(known.id, backend=backend, device=device, max_cost=max_cost, deadline=due, desired=Desired.RUN)
         if known.state is JobState.DONE:
             _paint_anew(store, known)
         elif known.state in FINISHED:

@@ -52,6 +52,85 @@ class RunDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceDefaults:
+    """Which machine paints what, for jobs whose backend is auto."""
+
+    burst: str = "when-late"
+    """never: only here. when-late: chunks that would miss the deadline here go to the cloud. always: both, whenever
+    there is room."""
+    deadline_hours: float = 0.0
+    """A clip should be done so many hours after it was added; 0: whenever."""
+    max_cost: float = 0.0
+    """Money that the cloud may cost for one clip, in the currency of the prices; 0: no limit."""
+    max_cost_day: float = 0.0
+    """The same for all clips of one day."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchDefaults:
+    """How a drop folder is watched."""
+
+    output: str = ""
+    """Where results go, mirroring the tree: a folder or az://account/container/prefix; empty: outbox beside the inbox."""
+    styles: tuple[str, ...] = ()
+    """Style pictures for clips that have none in their folder; several: one output each."""
+    quiet_seconds: float = 5.0
+    """A file has settled when its size and time stand still for so long."""
+    scan_seconds: float = 10.0
+    """The folder is looked through at least so often, whatever the system says of changes in it."""
+    polling: bool = False
+    """Do not rely on the system's word of changes (network folders)."""
+    files_per_hour: int = 0
+    """More wait for the next hour; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyDefaults:
+    """Who is told when a job is done or has failed."""
+
+    desktop: bool = False
+    to: tuple[str, ...] = ()
+    """Addresses as Apprise knows them (https://appriseit.com); env:NAME takes one from the environment, for those that
+    hold a secret."""
+    when_done: str = ""
+    """A command that is run with the output's path when a job is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class AzureDefaults:
+    """Where and how Azure Batch renders; `stylizer azure init` writes it. Nothing in here is a secret."""
+
+    batch: str = ""
+    """https://NAME.REGION.batch.azure.com; empty: Azure is not set up."""
+    media: str = ""
+    """https://NAME.blob.core.windows.net, for sources, styles and results."""
+    logs: str = ""
+    """The same for code and logs, where what writes media cannot touch them; empty: as media."""
+    container: str = "stylizer"
+    identity: str = ""
+    """Resource id of the user-assigned identity that the pool's nodes have; empty: short-lived links instead."""
+    shared_key: bool = False
+    """Sign with the keys in STYLIZER_AZURE_BATCH_KEY and STYLIZER_AZURE_STORAGE_KEY instead of Entra."""
+    subscription: str = ""
+    resource_group: str = ""
+    """With the subscription: where quotas are looked up."""
+    region: str = ""
+    pool: str = ""
+    """A pool of that name is used and kept; empty: one that lives as long as the job."""
+    vm_size: str = "Standard_NC4as_T4_v3"
+    nodes: int = 4
+    """At most."""
+    spot: bool = True
+    image: str = ""
+    """Container image with the worker; empty: nodes install the wheel that we upload."""
+    subnet: str = ""
+    wall_clock_hours: float = 6.0
+    """No Batch job outlives this; short-lived links end with it."""
+    keep_warm_minutes: float = 0.0
+    """How long an idle node of a named pool is kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What is refused, with a sentence."""
 
@@ -63,11 +142,19 @@ class Limits:
     file_gigabytes: float = 200.0
 
 
+CHOICES = {"burst": ("never", "when-late", "always")}
+"""What keys may say that take one of a few words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     look: LookDefaults = field(default_factory=LookDefaults)
     encoding: EncodingDefaults = field(default_factory=EncodingDefaults)
     run: RunDefaults = field(default_factory=RunDefaults)
+    place: PlaceDefaults = field(default_factory=PlaceDefaults)
+    watch: WatchDefaults = field(default_factory=WatchDefaults)
+    notify: NotifyDefaults = field(default_factory=NotifyDefaults)
+    azure: AzureDefaults = field(default_factory=AzureDefaults)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -133,11 +220,17 @@ def _section(kind: Any, raw: dict[str, Any], path: Path, prefix: str) -> Any:
             if not isinstance(value, dict):
                 raise ConfigError(f"The config {path}: {name!r} is a section, write [{name}].")
             value = _section(expected, value, path, name + ".")
+        elif expected == tuple[str, ...]:
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise ConfigError(f"The config {path}: {name!r} must be a list of texts in quotes, not {value!r}.")
+            value = tuple(value)
         else:
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
                 raise ConfigError(f"The config {path}: {name!r} must be {_said(expected)}, not {value!r}.")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise ConfigError(f"The config {path}: {name!r} is {' or '.join(CHOICES[key])}, not {value!r}.")
         values[key] = value
     return kind(**values)
 

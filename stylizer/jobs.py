@@ -37,6 +37,16 @@ class Desired(StrEnum):
     CANCEL = "cancel"
 
 
+class RunnerDesired(StrEnum):
+    """What a person wants of the runner. Each runner begins at RUN."""
+
+    RUN = "run"
+    DRAIN = "drain"
+    """Start nothing more, finish what is being painted, then end."""
+    STOP = "stop"
+    """End now."""
+
+
 class ChunkState(StrEnum):
     READY = "ready"
     SUBMITTED = "submitted"
@@ -168,6 +178,10 @@ class Job:
     priority: int
     position: float
     """Place in the queue among equals; smaller is earlier."""
+    max_cost: float
+    """Money that rented machines may cost for this job; 0: no limit."""
+    deadline: float | None
+    """When it should be done (Unix time)."""
     added_at: float
     started_at: float | None
     finished_at: float | None

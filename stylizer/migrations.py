@@ -92,6 +92,66 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN max_cost REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN deadline REAL",
+        # A number that grows with each change, so that a screen reads only what is new to it.
+        "ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE chunks ADD COLUMN changed INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX jobs_by_change ON jobs (changed)",
+        "CREATE INDEX chunks_by_change ON chunks (changed)",
+        "CREATE INDEX jobs_by_state ON jobs (state, desired)",
+        """
+        CREATE TABLE runner (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            pid INTEGER NOT NULL DEFAULT 0,
+            started_at REAL NOT NULL DEFAULT 0,
+            desired TEXT NOT NULL DEFAULT 'run',
+            held INTEGER NOT NULL DEFAULT 0,
+            inbox TEXT NOT NULL DEFAULT '',
+            changes INTEGER NOT NULL DEFAULT 0
+        )
+        """,
+        "INSERT INTO runner (one) VALUES (1)",
+        """
+        CREATE TABLE inbox (
+            inbox TEXT NOT NULL,
+            path TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            state TEXT NOT NULL,
+            reason TEXT NOT NULL DEFAULT '',
+            jobs TEXT NOT NULL DEFAULT '[]',
+            at REAL NOT NULL,
+            PRIMARY KEY (inbox, path)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX inbox_by_fingerprint ON inbox (fingerprint)",
+        """
+        CREATE TABLE deliveries (
+            job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            target TEXT NOT NULL,
+            done_at REAL,
+            failures INTEGER NOT NULL DEFAULT 0,
+            error TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (job, target)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE meters (
+            job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+            backend TEXT NOT NULL,
+            spent TEXT NOT NULL,
+            per_hour TEXT NOT NULL,
+            currency TEXT NOT NULL,
+            basis TEXT NOT NULL,
+            at REAL NOT NULL,
+            nodes TEXT NOT NULL,
+            final INTEGER NOT NULL,
+            day TEXT NOT NULL,
+            PRIMARY KEY (job, backend, day)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 VERSION = len(STEPS)

@@ -12,7 +12,7 @@ import typer
 from stylizer.config import Config, Places, load_config, places
 from stylizer.errors import ConfigError
 
-PAINT, QUEUE, KNOW = "Paint", "Queue", "Know"
+PAINT, QUEUE, KNOW, CLOUD = "Paint", "Queue", "Know", "Cloud"
 """Panels of the commands."""
 
 LOOK, FILE, WHERE, TALK = "Look", "Output", "Machine", "Talk"

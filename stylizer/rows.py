@@ -118,6 +118,7 @@ def _path(text: str | None) -> Path | None:
 
 def job(row: sqlite3.Row) -> Job:
     values = dict(row)
+    del values["changed"]
     return Job(
         **{
             **values,
@@ -134,6 +135,7 @@ def job(row: sqlite3.Row) -> Job:
 
 def chunk(row: sqlite3.Row) -> Chunk:
     values = dict(row)
+    del values["changed"]
     index, start, stop = values.pop("position"), values.pop("start"), values.pop("stop")
     values |= {"state": ChunkState(values["state"]), "output": _path(values["output"])}
     return Chunk(index=index, frames=FrameRange(start, stop), **values)

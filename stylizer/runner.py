@@ -8,6 +8,7 @@ One runner a store, held by a lock of the operating system; any other looks on a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -21,7 +22,7 @@ from stylizer.backend import Backend, load
 from stylizer.collect import collect
 from stylizer.config import Config, Places
 from stylizer.errors import ConfigError
-from stylizer.jobs import FINISHED, ChunkState, Clip, Desired, Job, JobState
+from stylizer.jobs import FINISHED, ChunkState, Clip, Desired, Job, JobState, RunnerDesired
 from stylizer.store import Store
 from stylizer.work import ACTIVE, UNDER_WAY, Media, Run, take_back
 
@@ -41,13 +42,14 @@ class Runner:
         media: Media | None = None,
         backends: Callable[[str], Backend] | None = None,
         adopt: Callable[[], None] = lambda: None,
+        inbox: str = "",
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store, self._config, self._places = store, config, places
         self._media = media or media_here(places)
         self._backends = backends or (lambda name: load(name, config))
-        self._adopt, self._clock, self._sleep = adopt, clock, sleep
+        self._adopt, self._inbox, self._clock, self._sleep = adopt, inbox, clock, sleep
         self._draining = self._stopping = False
         self.looking_on = False
         """Whether another runner has this store just now."""
@@ -89,9 +91,15 @@ class Runner:
         focus = None if jobs is None else frozenset(jobs)
         run = Run(self._store, self._config, self._places.work, self._media, self._backends, self._clock, focus)
         try:
+            self._store.begin_runner(os.getpid(), self._inbox)
             begin(run)
             while not self._stopping:
-                run.draining = self._draining
+                row = self._store.runner()
+                if row.desired is RunnerDesired.STOP:
+                    self.stop()
+                elif row.desired is RunnerDesired.DRAIN:
+                    self.drain()
+                run.draining, run.held = self._draining, row.held
                 self._turn(run)
                 each()
                 if self._draining and not _is_busy(run):

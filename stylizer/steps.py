@@ -26,7 +26,7 @@ from stylizer.work import ACTIVE, UNDER_WAY, Given, Run, backend_of, fail, rejec
 def plan(run: Run) -> None:
     """Take up queued jobs: check the source and what is finished already, then fit, or render at once."""
     for job in run.jobs(JobState.QUEUED):
-        if job.desired is not Desired.RUN or run.draining:
+        if job.desired is not Desired.RUN or run.draining or run.held:
             continue
         try:
             if job.id not in run.checking:
@@ -90,7 +90,7 @@ def reconcile(run: Run) -> None:
             run.checking.pop(job.id, None)
             run.store.move(job.id, JobState.CANCELLED, "Cancelled.", finished_at=run.clock())
             shutil.rmtree(run.folder(job.id), ignore_errors=True)
-        elif job.desired is Desired.PAUSE or run.draining:
+        elif job.desired is Desired.PAUSE or run.draining or run.held:
             take_back(run, job, (ChunkState.SUBMITTED,))
     for number in {what.job for what in run.under_way()}:
         job = run.store.job(number)
@@ -101,7 +101,7 @@ def reconcile(run: Run) -> None:
 def submit(run: Run) -> None:
     """Give backends as much as they have room for. The store says SUBMITTED before a backend hears of it."""
     jobs = [job for job in run.jobs(JobState.FITTING, JobState.RENDERING) if job.desired is Desired.RUN]
-    if run.draining or not jobs:
+    if run.draining or run.held or not jobs:
         return
     free = _room(run, jobs)
     if not any(free.values()):

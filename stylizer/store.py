@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from stylizer import rows
-from stylizer.database import Database
 from stylizer.errors import ConfigError
 from stylizer.estimate import Measurement
 from stylizer.jobs import (
@@ -29,25 +28,59 @@ from stylizer.jobs import (
     move_chunk,
     move_job,
 )
+from stylizer.ledger import Ledger
 from stylizer.rows import Fit, Tally, move_fit
 
 MOST_EVENTS = 50_000
 """Older ones are dropped."""
 MOST_TEXT = 4_000
+ORDER = "ORDER BY priority DESC, position, id"
 SMOOTHING = 0.3
 """Share of the newest measurement in what is kept of a device."""
 
 
-class Store(Database):
-    """Jobs, chunks, fits, events and measurements. See Database for opening one."""
+class Store(Ledger):
+    """Jobs, chunks, fits, events and measurements. See Database for opening one, and Ledger for the rest of it."""
 
     # ---- reading ----
 
-    def jobs(self, states: Collection[JobState] = tuple(JobState)) -> list[Job]:
-        """Jobs in any of these states, first in the queue first: by priority (high first), position, id."""
-        marks = ",".join("?" * len(states))
-        sql = f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY priority DESC, position, id"  # noqa: S608
-        return [rows.job(row) for row in self._query(sql, [s.value for s in states])]
+    def jobs(
+        self,
+        states: Collection[JobState] = tuple(JobState),
+        desired: Collection[Desired] = tuple(Desired),
+        *,
+        most: int = sys.maxsize,
+    ) -> list[Job]:
+        """The first `most` jobs in any of these states of which any of these is wanted, first in the queue first: by
+        priority (high first), position, id.
+        """
+        marks, wanted = ",".join("?" * len(states)), ",".join("?" * len(desired))
+        sql = f"SELECT * FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted}) {ORDER} LIMIT ?"  # noqa: S608
+        return [rows.job(row) for row in self._query(sql, [*(s.value for s in states), *(d.value for d in desired), most])]
+
+    def count(self, states: Collection[JobState] = tuple(JobState), desired: Collection[Desired] = tuple(Desired)) -> int:
+        """How many such jobs there are."""
+        marks, wanted = ",".join("?" * len(states)), ",".join("?" * len(desired))
+        sql = f"SELECT count(*) FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted})"  # noqa: S608
+        return int(self._value(sql, [*(s.value for s in states), *(d.value for d in desired)]))
+
+    def changed_jobs(self, after: int = -1, most: int = sys.maxsize) -> tuple[list[Job], int]:
+        """Jobs that have changed since the number `after`, and the number to go on from. Removed jobs are told by events."""
+        found = self._query("SELECT * FROM jobs WHERE changed > ? ORDER BY changed, id LIMIT ?", (after, most))
+        return [rows.job(row) for row in found], found[-1]["changed"] if found else after
+
+    def changed_chunks(self, after: int = -1, most: int = sys.maxsize) -> tuple[list[Chunk], int]:
+        """The same for chunks."""
+        found = self._query("SELECT * FROM chunks WHERE changed > ? ORDER BY changed LIMIT ?", (after, most))
+        return [rows.chunk(row) for row in found], found[-1]["changed"] if found else after
+
+    def complete(self) -> list[int]:
+        """Jobs that are rendering, are wanted, and have no chunk left that is not done."""
+        sql = (
+            "SELECT id FROM jobs WHERE state = 'rendering' AND desired = 'run' AND NOT EXISTS (SELECT 1 FROM chunks "
+            "WHERE chunks.state IN ('ready', 'submitted', 'running', 'failed') AND chunks.job = jobs.id)"
+        )
+        return [row[0] for row in self._query(f"{sql} {ORDER}")]
 
     def job(self, job: int) -> Job:
         """The job with that number; ConfigError if there is none."""
@@ -130,6 +163,8 @@ class Store(Database):
         device: str,
         precision: str,
         priority: int = 0,
+        max_cost: float = 0.0,
+        deadline: float | None = None,
     ) -> Job:
         """A new job at the end of the queue. The key must be new (sqlite3.IntegrityError)."""
         with self.transaction():
@@ -147,10 +182,16 @@ class Store(Database):
                 Desired.RUN.value,
                 priority,
                 position,
+                max_cost,
+                deadline,
                 self._clock(),
             )
-            names = "key,clip,look,encoding,output,backend,device,precision,state,desired,priority,position,added_at"
-            self._change(f"INSERT INTO jobs ({names}) VALUES ({','.join('?' * len(values))})", values)  # noqa: S608
+            names = (
+                "key,clip,look,encoding,output,backend,device,precision,state,desired,priority,position,max_cost,deadline,"
+                "added_at"
+            )
+            marks = ",".join("?" * len(values))
+            self._change(f"INSERT INTO jobs ({names},changed) VALUES ({marks},?)", (*values, self._next()))  # noqa: S608
             job = self.job(self._value("SELECT last_insert_rowid()"))
             self.note(job.id, None, "added", f"{clip.path.name} is queued, to become {output.name}.")
         return job
@@ -175,9 +216,10 @@ class Store(Database):
     def cut(self, job: int, ranges: Iterable[FrameRange]) -> None:
         """Give a job its chunks, all READY."""
         with self.transaction():
+            change = self._next()
             for index, frames in enumerate(ranges):
-                sql = "INSERT INTO chunks (job, position, start, stop) VALUES (?, ?, ?, ?)"
-                self._change(sql, (job, index, frames.start, frames.stop))
+                sql = "INSERT INTO chunks (job, position, start, stop, changed) VALUES (?, ?, ?, ?, ?)"
+                self._change(sql, (job, index, frames.start, frames.stop, change))
 
     def move_chunk(self, job: int, index: int, state: ChunkState, text: str = "", **changes: object) -> Chunk:
         """Move a chunk; back to READY names a new attempt. With an event if there is a text. ValueError if not legal."""
@@ -207,8 +249,12 @@ class Store(Database):
 
     def progress(self, job: int, index: int, frames_done: int, fps: float, worker: str) -> None:
         """How far a RUNNING chunk is. No event; does nothing to a chunk in another state."""
-        sql = "UPDATE chunks SET frames_done = ?, fps = ?, worker = ? WHERE job = ? AND position = ? AND state = 'running'"
-        self._change(sql, (frames_done, fps, worker, job, index))
+        sql = (
+            "UPDATE chunks SET frames_done = ?, fps = ?, worker = ?, changed = ? "
+            "WHERE job = ? AND position = ? AND state = 'running'"
+        )
+        with self.transaction():
+            self._change(sql, (frames_done, fps, worker, self._next(), job, index))
 
     def note(self, job: int | None, chunk: int | None, kind: str, text: str) -> None:
         """An event alone."""
@@ -242,6 +288,13 @@ class Store(Database):
             self.note(None, None, "removed", f"Job {job} ({name}) is forgotten.")
 
     def _save(self, table: str, which: str, key: tuple[int, ...], changes: dict[str, object]) -> None:
+        if table != "fits":
+            changes = {**changes, "changed": self._next()}
         columns = ", ".join(f"{name} = ?" for name in changes)
         values = [rows.column(value) for value in changes.values()]
         self._change(f"UPDATE {table} SET {columns} WHERE {which}", (*values, *key))  # noqa: S608
+
+    def _next(self) -> int:
+        """The number of a change; it only grows, also when rows go."""
+        self._change("UPDATE runner SET changes = changes + 1")
+        return int(self._value("SELECT changes FROM runner"))

@@ -20,6 +20,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -151,7 +152,7 @@ def pack(value: Any) -> Any:
     """A frozen dataclass of ours (or a part of one) as JSON values; `unpack` is its inverse."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, (Path, Fraction)):
+    if isinstance(value, (Path, Fraction, Decimal)):
         return str(value)
     if isinstance(value, Enum):
         return value.value
@@ -188,7 +189,7 @@ def unpack(kind: Any, raw: Any) -> Any:
         if missing := required - set(raw):
             raise KeyError(f"{kind.__name__} needs {sorted(missing)[0]!r}")
         return kind(**{name: unpack(hints[name], value) for name, value in raw.items()})
-    if kind in (Path, Fraction) or (isinstance(kind, type) and issubclass(kind, Enum)):
+    if kind in (Path, Fraction, Decimal) or (isinstance(kind, type) and issubclass(kind, Enum)):
         if not isinstance(raw, str):
             raise TypeError(f"expected text for {kind.__name__}, got {type(raw).__name__}")
         return kind(raw)

@@ -56,7 +56,9 @@ class Run:
     focus: frozenset[int] | None = None
     """Only these jobs; None: all."""
     draining: bool = False
-    """Submit nothing more."""
+    """Submit nothing more; then the runner ends."""
+    held: bool = False
+    """Submit nothing more until a person lets the queue go on."""
     backends: dict[str, Backend] = field(default_factory=dict)
     unwell: dict[str, float] = field(default_factory=dict)
     """Backends to leave alone until that time."""
