@@ -1,18 +1,22 @@
-"""Paint on this machine's devices: one worker process a device, given several specs in one go so that torch stays loaded.
+"""Paint on this machine's devices: a worker process a device, which takes the next spec when it is done with the last.
 
-A thread for each busy device starts the worker, hears what it says and judges how it ended. A worker holds the other end
-of our stdin pipe: it ends by itself when we are gone, whatever ended us.
+A thread for each busy device starts the worker, gives it one spec after another, hears what it says and judges how it
+ended. A worker holds the other end of our stdin pipe: it ends by itself when we are gone, whatever ended us.
+
+A device that fails spec after spec of different jobs is itself at fault: it rests for a while, and what it had is LOST,
+which counts against no job.
 """
 
 from __future__ import annotations
 
-import math
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import psutil
 
 from backends.process import Process, ending
 from stylizer.backend import Capacity, Meter, Phase, Report
@@ -23,8 +27,16 @@ from stylizer.estimate import Estimate, Measurement, rate_here
 from stylizer.jobs import Clip, Look
 from stylizer.wire import Line, Spec, dumps, hear
 
-AHEAD = 32
-"""Specs that are taken for each device: loading torch anew for each chunk costs more than painting it."""
+AHEAD = 4
+"""Specs that are taken for each device: the next one waits at hand when a worker is done with the last."""
+LINGER_SECONDS = 10.0
+"""A worker without work waits so long for more: loading torch costs seconds."""
+SUSPECT_JOBS = 3
+"""Failures of so many jobs in a row are the device's fault."""
+REST_SECONDS = 30.0
+"""That such a device is left alone, twice as long each time until it does something right."""
+MEMORY_SHARE = 0.85
+"""Of the machine's memory that one worker may take before it is ended, rather than the machine."""
 GUESS = 2e6
 """Pixels a second, on a small processor; only until something has been measured."""
 
@@ -35,12 +47,21 @@ class Entry:
 
     spec: Spec
     report: Report
-    alone: bool = False
-    """Give it a worker of its own, to find out which spec of several is at fault."""
 
     @property
     def is_open(self) -> bool:
         return self.report.phase in (Phase.WAITING, Phase.RUNNING)
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a device has done since it last did something right."""
+
+    failed: set[str] = field(default_factory=set)
+    """Jobs of which it failed something."""
+    rests: int = 0
+    until: float = 0.0
+    """When its rest is over (monotonic)."""
 
 
 class LocalBackend:
@@ -62,17 +83,24 @@ class LocalBackend:
         self._find = devices or _devices
         self._measurements = measurements
         self._logs = logs or places().logs
+        self._most = int(psutil.virtual_memory().total * MEMORY_SHARE)
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._closed = False
         self._entries: dict[str, Entry] = {}
         self._queue: list[str] = []
         self._serving: dict[str, threading.Thread] = {}
         self._processes: dict[str, Process] = {}
+        self._standing: dict[str, Standing] = {}
+        self._failed_on: dict[str, set[str]] = {}
+        """Devices that each chunk failed on, whatever the attempt."""
 
     def capacity(self) -> Capacity:
         """`total` devices that `auto` uses; `free` counts what is taken ahead for them too."""
         fast = self._fast()
         with self._lock:
             taken = sum(entry.is_open for entry in self._entries.values())
+            fast = [device for device in fast if not self._is_resting(device)] or fast[:1]
         label = ", ".join(device.label for device in fast)
         return Capacity(len(fast), max(0, AHEAD * len(fast) - taken), label, kind=_kind(fast[0]))
 
@@ -122,10 +150,12 @@ class LocalBackend:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._entries.clear()
             self._queue.clear()
             for process in self._processes.values():
                 process.end("closed")
+            self._changed.notify_all()
             threads = list(self._serving.values())
         for thread in threads:
             thread.join()
@@ -136,6 +166,10 @@ class LocalBackend:
         """Devices that `auto` means: all of the fastest kind here."""
         found = self._find()
         return [device for device in found if _kind(device) == _kind(found[0])]
+
+    def _is_resting(self, device: Device) -> bool:
+        standing = self._standing.get(device.name)
+        return standing is not None and standing.until > time.monotonic()
 
     def _start(self) -> None:
         """See that a thread serves each device that something waits for."""
@@ -154,76 +188,80 @@ class LocalBackend:
                     thread = threading.Thread(target=self._serve, args=(known[device], fast), name=device, daemon=True)
                     self._serving[device] = thread
                     thread.start()
+        self._changed.notify_all()
 
     def _serve(self, device: Device, fast: Sequence[str]) -> None:
-        while True:
-            with self._lock:
-                batch = self._take(device, fast)
-                if not batch:
-                    del self._serving[device.name]
-                    return
-            try:
-                self._carry_out(device, batch)
-            except OSError as error:
-                with self._lock:
-                    for name in batch:
+        process: Process | None = None
+        while name := self._take(device, fast):
+            if process is None:
+                try:
+                    process = Process(self._command, self._logs, self._stall, self._most)
+                except OSError as error:
+                    with self._lock:
                         self._fail(name, f"The worker could not be started: {error}.", retryable=True)
+                    continue
+            if not self._carry_out(process, device, name):
+                process.finish()
+                process = None
+        if process:
+            process.dismiss()
 
-    def _take(self, device: Device, fast: Sequence[str]) -> list[str]:
-        """This device's share of what waits, so that several devices end at about the same time."""
-        fitting = [name for name in self._queue if device.name in _wanted(self._entries[name].spec, fast)]
-        share = min(AHEAD, math.ceil(len(fitting) / max(1, len(fast))))
-        batch = fitting[:share]
-        for place, name in enumerate(batch):
-            if self._entries[name].alone:
-                batch = batch[: max(1, place)]
-                break
-        self._queue = [name for name in self._queue if name not in batch]
-        return batch
+    def _take(self, device: Device, fast: Sequence[str]) -> str:
+        """The next spec for a device, waited for; empty when none has come for a while, and then nobody serves it."""
+        deadline = time.monotonic() + LINGER_SECONDS
+        with self._lock:
+            while not self._closed:
+                resting = self._is_resting(device)
+                for name in () if resting else self._queue:
+                    if device.name in _wanted(self._entries[name].spec, fast) and not self._spares(name, device, fast):
+                        self._queue.remove(name)
+                        return name
+                # What waits for a device that rests is served when it has rested.
+                left = deadline - time.monotonic()
+                if left <= 0 and not (resting and self._queue):
+                    break
+                self._changed.wait(max(0.05, min(left, 0.5)))
+            del self._serving[device.name]
+            return ""
+
+    def _spares(self, name: str, device: Device, fast: Sequence[str]) -> bool:
+        """Whether what failed here before is left to another device that has not tried it yet."""
+        failed = self._failed_on.get(_chunk(name), set())
+        others = set(_wanted(self._entries[name].spec, fast)) & self._serving.keys() - {device.name}
+        return device.name in failed and bool(others - failed)
 
     # ---- one worker process ----
 
-    def _carry_out(self, device: Device, batch: Sequence[str]) -> None:
-        with tempfile.TemporaryDirectory(prefix="stylizer-") as folder:
-            files = []
-            with self._lock:
-                batch = [name for name in batch if name in self._entries]
-                for name in batch:
-                    file = Path(folder) / f"{name}.json"
-                    file.write_text(dumps(replace(self._entries[name].spec, device=device.name)), encoding="utf-8")
-                    files.append(str(file))
-                if not batch:
-                    return
-                process = Process([*self._command, *files], self._logs, self._stall)
-                self._processes[device.name] = process
-                self._next(process, batch, device)
-            try:
-                for text in process.lines():
-                    line = hear(text)
-                    if line is None:
-                        process.log(text)
-                    elif line.id in batch:
-                        self._hear(line, process, batch, device)
-            finally:
-                with self._lock:
-                    del self._processes[device.name]
-                    self._judge(process, batch)
-
-    def _next(self, process: Process, batch: Sequence[str], device: Device) -> None:
-        """Note which spec the worker is at now. A cancelled one cannot be taken from it: another worker gets the rest."""
-        left = [name for name in batch if name not in self._entries or self._entries[name].is_open]
-        process.current = left[0] if left else ""
-        if left and left[0] not in self._entries:
-            process.end("cancelled")
-        elif left:
-            entry = self._entries[left[0]]
+    def _carry_out(self, process: Process, device: Device, name: str) -> bool:
+        """Let the worker carry out one spec; whether it can be given another."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None:
+                return True
             entry.report = replace(entry.report, phase=Phase.RUNNING, worker=device.label)
+            self._processes[device.name] = process
+            process.give(name, dumps(replace(entry.spec, device=device.name)))
+        try:
+            for text in process.lines():
+                line = hear(text)
+                if line is None:
+                    process.log(text)
+                elif line.id == name and self._hear(line, process, device):
+                    break
+        finally:
+            with self._lock:
+                del self._processes[device.name]
+                if process.code is not None:
+                    self._judge(process, device, name)
+        # One that failed gives way to a fresh one: what is wrong may be the worker.
+        return process.code is None and not process.reason and entry.report.phase is Phase.DONE
 
-    def _hear(self, line: Line, process: Process, batch: Sequence[str], device: Device) -> None:
+    def _hear(self, line: Line, process: Process, device: Device) -> bool:
+        """Whether the spec is closed by this line."""
         with self._lock:
             entry = self._entries.get(line.id)
             if entry is None or not entry.is_open:
-                return
+                return True
             report = replace(entry.report, phase=Phase.RUNNING, worker=device.label)
             if line.kind == "progress":
                 entry.report = replace(report, done=line.done, total=line.total, fps=line.fps)
@@ -231,34 +269,43 @@ class LocalBackend:
                 entry.report = replace(report, notes=(*report.notes, line.text)[-100:])
             elif line.kind == "finished":
                 entry.report = replace(report, phase=Phase.DONE, done=line.frames, digest=line.digest, seconds=line.seconds)
-                self._next(process, batch, device)
+                self._standing.pop(device.name, None)
+                self._failed_on.pop(_chunk(line.id), None)
             else:
-                self._fail(
-                    line.id,
-                    line.message,
-                    hint=line.hint,
-                    code=line.code,
-                    retryable=line.retryable,
-                    log=process.blame(line.id),
-                )
-                self._next(process, batch, device)
+                log = process.blame(line.id)
+                self._fail(line.id, line.message, hint=line.hint, code=line.code, retryable=line.retryable, log=log)
+                self._suspect(device, line.id)
+            return not entry.is_open
 
-    def _judge(self, process: Process, batch: Sequence[str]) -> None:
-        """The worker has ended: blame the spec that it was at, if it was not we who ended it, and queue the others again."""
-        left = [name for name in batch if name in self._entries and self._entries[name].is_open]
-        code, reason = process.code, process.reason
-        if left and code == 2 and not reason:
-            if len(batch) == 1:
-                self._fail(left.pop(), f"The worker does not understand its spec: {process.tail()[-500:]}")
-            for name in left:
-                self._entries[name].alone = True
-        elif left and reason not in ("cancelled", "closed"):
-            sentence, hint = ending(code, reason, self._stall)
-            name = left.pop(0)
+    def _judge(self, process: Process, device: Device, name: str) -> None:
+        """The worker has ended: blame the spec that it was at, if it was not we who ended it."""
+        entry, code = self._entries.get(name), process.code or 0
+        if entry is None or not entry.is_open:
+            return
+        if process.reason in ("cancelled", "closed"):
+            # Another spec was meant, which ended by itself just then.
+            entry.report = Report(name, Phase.WAITING)
+            self._queue.insert(0, name)
+        elif code == 2 and not process.reason:
+            self._fail(name, f"The worker does not understand its spec: {process.tail()[-500:]}")
+        else:
+            sentence, hint = ending(code, process.reason, self._stall)
             self._fail(name, sentence, hint=hint, code="worker", retryable=True, log=process.blame(name))
-        for name in left:
-            self._entries[name].report = Report(name, Phase.WAITING)
-        self._queue[:0] = left
+            self._suspect(device, name)
+
+    def _suspect(self, device: Device, name: str) -> None:
+        """Something failed on a device that may do better elsewhere or later; after too many jobs it is the device."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.report.retryable:
+            return
+        self._failed_on.setdefault(_chunk(name), set()).add(device.name)
+        standing = self._standing.setdefault(device.name, Standing())
+        standing.failed.add(name.partition("-")[0])
+        if len(standing.failed) >= SUSPECT_JOBS:
+            seconds = REST_SECONDS * 2 ** min(standing.rests, 6)
+            self._standing[device.name] = Standing(set(), standing.rests + 1, time.monotonic() + seconds)
+            said = f"{device.label} failed {SUSPECT_JOBS} jobs in a row, the last with: {entry.report.error}"
+            entry.report = Report(name, Phase.LOST, error=f"{said} It rests for {seconds:.0f} s; the chunk starts anew.")
 
     def _fail(
         self, name: str, error: str, *, hint: str = "", code: str = "", retryable: bool = False, log: str = ""
@@ -275,6 +322,11 @@ def _wanted(spec: Spec, fast: Sequence[str]) -> Sequence[str]:
     if spec.device in ("", "auto"):
         return fast
     return ["cuda:0" if spec.device == "cuda" else spec.device]
+
+
+def _chunk(name: str) -> str:
+    """What an id names apart from its attempt."""
+    return name.rpartition("-")[0]
 
 
 def _kind(device: Device) -> str:

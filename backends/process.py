@@ -15,29 +15,35 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from stylizer.wire import MAX_LINE
 
 GRACE_SECONDS = 5.0
 """Between asking a worker to end and ending it."""
+LOOK_SECONDS = 0.5
+"""Between two looks at how much memory a worker takes."""
 TAIL_LINES = 40
 LOG_BYTES = 1 << 20
 """Of one spec; what comes after it is dropped."""
 
 
 class Process:
-    """Starts `command`. Its stdin stays open as long as we live: the worker ends when that does."""
+    """Starts `command` and gives it specs by its stdin, which stays open as long as we live: the worker ends with us."""
 
-    def __init__(self, command: Sequence[str], logs: Path, stall_seconds: float) -> None:
+    def __init__(self, command: Sequence[str], logs: Path, stall_seconds: float, most_bytes: int) -> None:
         self.current = ""
         """Id of the spec that the worker is at."""
         self.reason = ""
-        """Why we ended it: cancelled, closed or stalled; empty if we did not."""
-        self.code = 0
-        self._logs, self._stall = logs, stall_seconds
+        """Why we ended it: cancelled, closed, stalled or memory; empty if we did not."""
+        self.code: int | None = None
+        """How it ended; None while it runs."""
+        self._logs, self._stall, self._most = logs, stall_seconds, most_bytes
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._logged: dict[str, int] = {}
         self._heard: queue.Queue[tuple[bool, str] | None] = queue.Queue(10_000)
-        self._asked = 0.0
+        self._asked = self._looked = 0.0
+        self._spoke = time.monotonic()
         apart = 0
         if sys.platform == "win32":
             apart = subprocess.CREATE_NEW_PROCESS_GROUP
@@ -47,7 +53,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "STYLIZER_PARENT": "1", "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=sys.platform != "win32",
             creationflags=apart,
         )
@@ -58,31 +64,49 @@ class Process:
         for pump in self._pumps:
             pump.start()
 
+    def give(self, name: str, text: str) -> None:
+        """The next spec, as one line; `lines` tells what comes of it."""
+        self.current, self._spoke = name, time.monotonic()
+        self._write_in(text + "\n")
+
     def lines(self) -> Iterator[str]:
-        """Lines of the worker's stdout until it has ended; `code` then says how. A silent one is ended."""
-        spoke = time.monotonic()
-        try:
-            while True:
-                try:
-                    heard = self._heard.get(timeout=0.1)
-                except queue.Empty:
-                    now = time.monotonic()
-                    if self._process.poll() is not None and (not any(p.is_alive() for p in self._pumps) or now - spoke > 1):
-                        # A grandchild may hold the pipes open; the worker itself says nothing more.
-                        break
-                    if now - spoke > self._stall:
-                        self.end("stalled")
-                    self._press(now)
-                    continue
-                if heard is not None:
-                    spoke = time.monotonic()
-                    is_stdout, text = heard
-                    if is_stdout:
-                        yield text
-                    else:
-                        self.log(text)
-        finally:
-            self._finish()
+        """Lines of the worker's stdout, as they come, until it has ended; `code` then says how. A silent one is ended, and
+        one that takes more memory than it may.
+        """
+        while self.code is None:
+            try:
+                heard = self._heard.get(timeout=0.1)
+            except queue.Empty:
+                now = time.monotonic()
+                if self._process.poll() is not None and (
+                    not any(p.is_alive() for p in self._pumps) or now - self._spoke > 1
+                ):
+                    # A grandchild may hold the pipes open; the worker itself says nothing more.
+                    self.finish()
+                else:
+                    self._watch(now)
+                continue
+            if heard is not None:
+                self._spoke = time.monotonic()
+                is_stdout, text = heard
+                if is_stdout:
+                    yield text
+                else:
+                    self.log(text)
+
+    def dismiss(self) -> None:
+        """Nothing more will come: the worker ends by itself, and soon."""
+        self._write_in("\n")
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_SECONDS)
+        self.finish()
+
+    def _write_in(self, text: str) -> None:
+        assert self._process.stdin
+        # A worker that is gone says so by its end.
+        with suppress(OSError, ValueError):
+            self._process.stdin.write(text.encode())
+            self._process.stdin.flush()
 
     def log(self, text: str) -> None:
         """Keep what is not for us in the log of the spec that the worker is at."""
@@ -120,7 +144,14 @@ class Process:
             self._asked = time.monotonic()
             self._signal(hard=False)
 
-    def _press(self, now: float) -> None:
+    def _watch(self, now: float) -> None:
+        if now - self._spoke > self._stall:
+            self.end("stalled")
+        if now - self._looked > LOOK_SECONDS:
+            self._looked = now
+            with suppress(psutil.Error):
+                if psutil.Process(self._process.pid).memory_info().rss > self._most:
+                    self.end("memory")
         if self._asked and now - self._asked > GRACE_SECONDS:
             self._signal(hard=True)
 
@@ -139,8 +170,10 @@ class Process:
                 self._heard.put((is_stdout, raw.decode("utf-8", "replace").rstrip("\r\n")))
         self._heard.put(None)
 
-    def _finish(self) -> None:
-        """Whatever happened: no process, no pipe and no thread is left."""
+    def finish(self) -> None:
+        """Whatever happened: no process, no pipe and no thread is left. Repeatable."""
+        if self.code is not None:
+            return
         self._signal(hard=True)
         self.code = self._process.wait()
         assert self._process.stdin
@@ -156,6 +189,8 @@ def ending(code: int, reason: str, stall_seconds: float) -> tuple[str, str]:
     """How a worker ended that had not said so, as a sentence and a hint."""
     if reason == "stalled":
         return f"The worker said nothing for {stall_seconds:.0f} s and was ended.", "Should it happen again, see its log."
+    if reason == "memory":
+        return "The worker took more memory than it may and was ended.", "Choose a smaller --size."
     if code in (-9, 137):
         return "The worker was killed, most likely for want of memory.", "Close other programs, or choose a smaller --size."
     if code < 0:

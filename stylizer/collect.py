@@ -42,7 +42,7 @@ def collect(run: Run) -> None:
 
 def _hear(run: Run, what: Given, report: Report, name: str) -> None:
     if report.phase is Phase.LOST:
-        anew(run, what, f"{_called(what)} was lost on {name}; it starts anew.")
+        anew(run, what, report.error or f"{_called(what)} was lost on {name}; it starts anew.")
     elif report.phase is Phase.FAILED:
         _failed(run, what, report)
     elif report.phase is Phase.RUNNING:

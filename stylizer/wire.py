@@ -2,7 +2,9 @@
 
     python -m stylizer.worker SPEC.json [SPEC.json …]
 
-reads specs (`dumps` / `loads`), carries them out in order and prints one JSON object a line:
+reads specs (`dumps` / `loads`), carries them out in order and prints one JSON object a line. Without arguments the specs
+come on stdin, one a line, so that each worker takes the next when it has time for it; an empty line: no more will come;
+the end of stdin: nobody wants the work any more, and the worker ends at once.
 
     {"kind": "progress", "id": "7-00003-1", "done": 120, "total": 500, "fps": 41.2}
     {"kind": "note", "id": "7-00003-1", "text": "2 frames could not be decoded and are left out"}
@@ -122,13 +124,13 @@ def hear(text: str) -> Line | None:
 
 
 def dumps(spec: Spec) -> str:
-    """A spec as the text of a spec file."""
+    """A spec as one line of text."""
     kind = "fit" if isinstance(spec, FitSpec) else "chunk"
-    return json.dumps({"version": VERSION, "kind": kind, "spec": pack(spec)}, indent=1)
+    return json.dumps({"version": VERSION, "kind": kind, "spec": pack(spec)})
 
 
 def loads(text: str) -> Spec:
-    """A spec from the text of a spec file; InputError if it is malformed or of another version."""
+    """A spec from its text; InputError if it is malformed or of another version."""
     try:
         raw = json.loads(text)
         version, kind = raw["version"], raw["kind"]

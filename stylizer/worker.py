@@ -42,25 +42,37 @@ T = TypeVar("T")
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the spec files in order and return the exit code (wire.py)."""
-    if os.environ.get("STYLIZER_PARENT"):
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Carry out the spec files in order, or without any the specs that come on stdin; returns the exit code (wire.py)."""
+    painters: dict[tuple[object, ...], Stylizer] = {}
+    results = []
     try:
-        specs = [loads(Path(name).read_text(encoding="utf-8")) for name in arguments]
+        texts = (Path(name).read_text(encoding="utf-8") for name in arguments) if arguments else _given()
+        # All files are understood before the first is carried out; what comes on stdin cannot be known before.
+        specs = iter([loads(text) for text in texts]) if arguments else map(loads, texts)
+        while (spec := next(specs, None)) is not None:
+            results.append(_carry_out(spec, painters))
     except (OSError, UnicodeDecodeError, StylizerError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    painters: dict[tuple[object, ...], Stylizer] = {}
-    results = [_carry_out(spec, painters) for spec in specs]
     return 0 if all(results) else 1
 
 
-def _end_with_parent() -> None:
-    """Whoever started this worker holds its stdin open; when that ends, nobody wants the work any more."""
-    # Not sys.stdin: its lock, held by a thread that waits, aborts the interpreter when it wants to end.
-    while os.read(0, 4096):
-        pass
-    os._exit(3)
+def _given() -> Iterator[str]:
+    """Specs from stdin, until an empty line. At its end whoever started this worker is gone, and so is the worker."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        # Not sys.stdin: its lock, held by a thread that waits, aborts the interpreter when it wants to end.
+        rest = b""
+        while piece := os.read(0, 1 << 16):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                lines.put(line.decode("utf-8", "replace"))
+        os._exit(3)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while line := lines.get().strip():
+        yield line
 
 
 def _tell(line: Line) -> None:

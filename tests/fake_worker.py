@@ -1,26 +1,39 @@
 """A real worker process without torch: speaks wire.py, and misbehaves as STYLIZER_FAKE tells it.
 
-STYLIZER_FAKE is JSON: {"pace": seconds a chunk, "fates": {ID or START: fate}}; START is a chunk's first frame or "fit".
+STYLIZER_FAKE is JSON: {"pace": seconds a chunk, "paces": {device: seconds},
+"fates": {ID or START: fate}}; START is a chunk's first frame or "fit".
 Fates: crash, crash-once, hang, lie, garbage, fail, input, silent, oom, refuse, clone. Each start is noted in "notes".
 """
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from stylizer.files import digest_of, settle
-from stylizer.wire import FitSpec, Line, Spec, loads, pack, say
+from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, pack, say
 
 
-def watch_parent() -> None:
-    # Not sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
-    while os.read(0, 4096):
-        pass
-    os._exit(3)
+def given() -> Iterator[str]:
+    lines: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        # Not sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
+        rest = b""
+        while piece := os.read(0, 1 << 16):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                lines.put(line.decode())
+        os._exit(3)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while line := lines.get():
+        yield line
 
 
 def tell(line: Line) -> None:
@@ -69,21 +82,19 @@ def carry_out(spec: Spec, told: dict) -> None:
         tell(Line("finished", "someone-else", frames=1, digest="00"))
     started = time.monotonic()
     tell(Line("progress", spec.id, done=1, total=10, fps=5.0))
-    time.sleep(told.get("pace", 0.0))
+    time.sleep(told.get("paces", {}).get(spec.device, told.get("pace", 0.0)))
     frames = write(spec)
     digest = "0" * 64 if fate == "lie" else digest_of(spec.output)
     tell(Line("finished", spec.id, frames=frames, digest=digest, seconds=time.monotonic() - started + 1e-3))
 
 
 def main() -> int:
-    if os.environ.get("STYLIZER_PARENT"):
-        threading.Thread(target=watch_parent, daemon=True).start()
     told = json.loads(os.environ.get("STYLIZER_FAKE", "{}"))
-    specs = [loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
-    if any(told.get("fates", {}).get(str(getattr(getattr(s, "frames", None), "start", "fit"))) == "refuse" for s in specs):
-        print("cannot understand one of these", file=sys.stderr)
-        return 2
-    for spec in specs:
+    for text in [Path(name).read_text(encoding="utf-8") for name in sys.argv[1:]] or given():
+        spec = loads(text)
+        if told.get("fates", {}).get(str(spec.frames.start) if isinstance(spec, ChunkSpec) else "fit") == "refuse":
+            print("cannot understand one of these", file=sys.stderr)
+            return 2
         carry_out(spec, told)
     return 0
 

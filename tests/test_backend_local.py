@@ -2,7 +2,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,41 @@ def alive(process: int) -> bool:
     state = Path(f"/proc/{process}/stat")
     # Nobody may be there to reap an orphan.
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_slow_card_holds_up_nobody(make: Make, tmp_path: Path) -> None:
+    backend = make(devices=CARDS, paces={"cuda:0": 0.6, "cuda:1": 0.02})
+    run(backend, [chunk_spec(tmp_path, n) for n in range(12)])
+    taken = [device for *_, device in starts(tmp_path)]
+    assert taken.count("cuda:0") <= 3 and taken.count("cuda:1") >= 9
+
+
+def test_what_failed_on_one_device_is_tried_on_another(make: Make, tmp_path: Path) -> None:
+    backend = make(devices=CARDS, pace=0.3, fates={"0": "fail"})
+    run(backend, [chunk_spec(tmp_path, 0), chunk_spec(tmp_path, 1)])
+    run(backend, [replace(chunk_spec(tmp_path, 0), id=f"1-00000-{attempt}") for attempt in (2,)])
+    tries = [device for name, _, device in starts(tmp_path) if name.startswith("1-00000")]
+    assert sorted(tries) == ["cuda:0", "cuda:1"]
+
+
+def test_a_device_that_fails_job_after_job_rests_and_no_job_is_blamed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.local.REST_SECONDS", 1.0)
+    backend = make(fates={"24": "fail", "48": "fail", "72": "fail"})
+    specs = [replace(chunk_spec(tmp_path, n), id=f"{n}-{n:05}-1") for n in (1, 2, 3)]
+    reports = run(backend, list(specs))
+    assert [reports[spec.id].phase for spec in specs] == [Phase.FAILED, Phase.FAILED, Phase.LOST]
+    assert "failed 3 jobs in a row" in reports["3-00003-1"].error
+    began = time.monotonic()
+    assert run(backend, [chunk_spec(tmp_path, 0)])["1-00000-1"].phase is Phase.DONE
+    assert time.monotonic() - began > 0.5
+
+
+def test_a_worker_that_takes_too_much_memory_is_ended(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.local.MEMORY_SHARE", 1e-6)
+    report = run(make(pace=30.0), [chunk_spec(tmp_path)])["1-00000-1"]
+    assert report.phase is Phase.FAILED and "more memory than it may" in report.error
 
 
 def test_an_estimate_rests_on_what_was_measured(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tomllib
-from dataclasses import fields
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np

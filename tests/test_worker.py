@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -153,13 +152,12 @@ def test_a_spec_of_another_version_is_refused(tmp_path: Path, clip: Clip, look: 
 
 
 def test_an_orphan_ends_by_itself(tmp_path: Path, clip: Clip, look: Look, painted: Path) -> None:
-    spec = tmp_path / "long.json"
     fit = FitSpec("1-fit-0", clip, replace(look, quality=Quality.HIGH), tmp_path / "f.safetensors", "cpu", "fp32")
-    spec.write_text(dumps(fit), encoding="utf-8")
-    environment = {**os.environ, "STYLIZER_PARENT": "1"}
-    command = [sys.executable, "-m", "stylizer.worker", str(spec)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as worker:
+    command = [sys.executable, "-m", "stylizer.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdout and worker.stdin
+        worker.stdin.write(f"{dumps(fit)}\n".encode())
+        worker.stdin.flush()
         assert (line := hear(worker.stdout.readline().decode())) and line.kind == "progress"
         worker.stdin.close()
         assert worker.wait(timeout=20) == 3
