@@ -10,9 +10,10 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
-from stylizer.backend import Capacity, Meter, Phase, Report
+from stylizer.backend import Capacity, Meter, Node, Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, OutputError
 from stylizer.estimate import Estimate
@@ -45,9 +46,10 @@ class FakeBackend:
 
     A share `failures` of the specs fails and a share `losses` is lost, by `seed` and the spec's id; `script` decides all
     of it where it is given. `trouble`, while set, is raised by every verb: a backend that is unwell.
-    """
 
-    name = "fake"
+    With `kind` cloud its slots are rented machines: each costs `price` an hour from when it is given work until it has done
+    all of it.
+    """
 
     def __init__(
         self,
@@ -60,7 +62,13 @@ class FakeBackend:
         seed: int = 0,
         script: Callable[[Spec], Fate] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        name: str = "fake",
+        kind: str = "cpu",
+        price: Decimal = Decimal(0),
     ) -> None:
+        self.name, self._kind, self._price = name, kind, price
+        self._spent: dict[int, Decimal] = {}
+        self._metered_at = clock()
         self.trouble: BackendError | None = None
         self._slots, self._speed, self._clock = slots, speed, clock
         self._failures, self._losses, self._seed = failures, losses, seed
@@ -72,13 +80,15 @@ class FakeBackend:
     def capacity(self) -> Capacity:
         self._check()
         self._settle()
-        return Capacity(self._slots, max(0, self._slots - len(self._given)), f"{self._slots} imagined devices")
+        free = max(0, self._slots - len(self._given))
+        return Capacity(self._slots, free, f"{self._slots} imagined devices", float(self._price), self._kind)
 
     def estimate(self, clip: Clip, look: Look) -> Estimate:  # noqa: ARG002  # a fake is as fast in any look
         return Estimate(clip.frames, clip.frames / (self._speed * self._slots), None, 0, "the script")
 
     def submit(self, specs: Sequence[Spec]) -> None:
         self._check()
+        self._meter()
         for spec in specs:
             if spec.id in self._given or spec.id in self._ended:
                 continue
@@ -101,6 +111,7 @@ class FakeBackend:
 
     def cancel(self, ids: Collection[str]) -> None:
         self._check()
+        self._meter()
         for name in ids:
             self._given.pop(name, None)
             self._ended.pop(name, None)
@@ -108,10 +119,13 @@ class FakeBackend:
             self._free_at = [0.0] * self._slots
 
     def meters(self) -> Sequence[Meter]:
-        return ()
+        self._check()
+        self._settle()
+        return [self._metered(job) for job in sorted(self._spent)]
 
     def stop_spending(self, job: int) -> None:
-        pass
+        self._check()
+        self.cancel([name for name in self._given if _job(name) == job])
 
     def close(self) -> None:
         self._given.clear()
@@ -134,8 +148,27 @@ class FakeBackend:
     def _done(self, given: _Given) -> int:
         return max(0, int((self._clock() - given.start) * self._speed + 1e-9))
 
+    def _meter(self) -> None:
+        """Count what the slots that are at work have cost since the last time."""
+        now = self._clock()
+        hours, self._metered_at = Decimal(now - self._metered_at) / 3600, now
+        if self._price:
+            for name, given in self._given.items():
+                if given.start <= now:
+                    self._spent[_job(name)] = self._spent.get(_job(name), Decimal(0)) + hours * self._price
+
+    def _metered(self, job: int) -> Meter:
+        given = {name: one for name, one in self._given.items() if _job(name) == job and one.start <= self._clock()}
+        nodes = tuple(
+            Node(f"{self.name}-{n}", "running", "an imagined GPU", True, one.start, self._price)
+            for n, one in enumerate(given.values())
+        )
+        spent = round(self._spent[job], 6)
+        return Meter(job, spent, self._price * len(nodes), "USD", "the script", self._clock(), nodes, not nodes)
+
     def _settle(self) -> None:
         """Write the outputs of what has ended by now."""
+        self._meter()
         for name, given in list(self._given.items()):
             work, fate = _work(given.spec), given.fate
             if self._done(given) < work * fate.share:
@@ -144,10 +177,12 @@ class FakeBackend:
             if fate.phase is Phase.DONE:
                 _write(given.spec)
                 digest, seconds = digest_of(given.spec.output), work / self._speed
-                self._ended[name] = Report(name, Phase.DONE, work, work, self._speed, "fake", digest=digest, seconds=seconds)
+                self._ended[name] = Report(
+                    name, Phase.DONE, work, work, self._speed, self.name, digest=digest, seconds=seconds
+                )
             elif fate.phase is Phase.FAILED:
                 self._ended[name] = Report(
-                    name, Phase.FAILED, worker="fake", error=fate.error, retryable=fate.retryable, log=fate.error
+                    name, Phase.FAILED, worker=self.name, error=fate.error, retryable=fate.retryable, log=fate.error
                 )
 
     def _report(self, name: str) -> Report:
@@ -159,7 +194,11 @@ class FakeBackend:
         if given.start > self._clock():
             return Report(name, Phase.WAITING)
         work = _work(given.spec)
-        return Report(name, Phase.RUNNING, min(work, self._done(given)), work, self._speed, "fake")
+        return Report(name, Phase.RUNNING, min(work, self._done(given)), work, self._speed, self.name)
+
+
+def _job(name: str) -> int:
+    return int(name.partition("-")[0])
 
 
 def _work(spec: Spec) -> int:

@@ -32,9 +32,9 @@ def collect(run: Run) -> None:
             continue
         except (BackendRejected, ConfigError) as error:
             for job in {what.job for what in asked.values()}:
-                reject(run, job, error)
+                reject(run, job, name, error)
             continue
-        run.unwell.pop(name, None)
+        run.answers(name)
         for report in reports:
             if report.id in asked:
                 _hear(run, asked[report.id], report, name)

@@ -165,14 +165,16 @@ def resume(store: Store, job: int) -> Job:
         return store.change(job, "resumed", "It goes on.", desired=Desired.RUN)
 
 
-def retry(store: Store, job: int) -> Job:
-    """Try a failed or cancelled job again; finished chunks are kept. ConfigError for a job in another state."""
+def retry(store: Store, job: int, backend: str = "") -> Job:
+    """Try a failed or cancelled job again, on another backend if one is named; finished chunks are kept. ConfigError for
+    a job in another state.
+    """
     with store.transaction():
         found = store.job(job)
         if found.state not in (JobState.FAILED, JobState.CANCELLED):
             hint = f"To paint it anew: stylizer redo {job}" if found.state is JobState.DONE else ""
             raise ConfigError(f"Job {job} is {found.state}; only a failed or cancelled one can be tried again.", hint=hint)
-        store.change(job, desired=Desired.RUN)
+        store.change(job, desired=Desired.RUN, backend=backend or found.backend)
         return _queue_again(store, found, "It is tried again.")
 
 

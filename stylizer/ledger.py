@@ -154,9 +154,9 @@ class Ledger(Database):
     def meter(self, backend: str, meter: Meter) -> None:
         """Take down what a job has cost in all by now."""
         day = time.strftime("%Y-%m-%d", time.localtime(meter.at))
-        values = (meter.job, backend, str(meter.spent), str(meter.per_hour), meter.currency, meter.basis, meter.at)
+        values = (meter.job, backend, day, str(meter.spent), str(meter.per_hour), meter.currency, meter.basis, meter.at)
         sql = f"INSERT OR REPLACE INTO meters VALUES ({','.join('?' * 10)})"  # noqa: S608
-        self._change(sql, (*values, json.dumps(pack(meter.nodes)), meter.final, day))
+        self._change(sql, (*values, json.dumps(pack(meter.nodes)), meter.final))
 
     def money(self, job: int | None = None) -> list[Money]:
         """What jobs have cost: the newest word of each backend on each job that cost anything."""

@@ -140,6 +140,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         CREATE TABLE meters (
             job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
             backend TEXT NOT NULL,
+            day TEXT NOT NULL,
             spent TEXT NOT NULL,
             per_hour TEXT NOT NULL,
             currency TEXT NOT NULL,
@@ -147,7 +148,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
             at REAL NOT NULL,
             nodes TEXT NOT NULL,
             final INTEGER NOT NULL,
-            day TEXT NOT NULL,
             PRIMARY KEY (job, backend, day)
         ) WITHOUT ROWID
         """,

@@ -1,6 +1,8 @@
 """The one loop that carries out the jobs of a store. Kill it at any moment: the next one carries on.
 
-    adopt → plan → collect → reconcile → submit → assemble → release        (steps.py, collect.py)
+    adopt → plan → collect → reconcile → submit → meter → assemble → release
+
+    (steps.py, collect.py, give.py, money.py)
 
 One runner a store, held by a lock of the operating system; any other looks on and takes over when that one ends.
 """
@@ -22,10 +24,13 @@ from stylizer.backend import Backend, load
 from stylizer.collect import collect
 from stylizer.config import Config, Places
 from stylizer.errors import ConfigError
+from stylizer.give import recall, submit
 from stylizer.jobs import FINISHED, ChunkState, Clip, Desired, Job, JobState, RunnerDesired
+from stylizer.money import meter
 from stylizer.store import Store
 from stylizer.work import ACTIVE, UNDER_WAY, Media, Run, take_back
 
+UNFINISHED = tuple(state for state in JobState if state not in FINISHED)
 TICK = 0.1
 """Seconds between two turns of the loop."""
 
@@ -43,6 +48,7 @@ class Runner:
         backends: Callable[[str], Backend] | None = None,
         adopt: Callable[[], None] = lambda: None,
         inbox: str = "",
+        cloud: str | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -50,7 +56,9 @@ class Runner:
         self._media = media or media_here(places)
         self._backends = backends or (lambda name: load(name, config))
         self._adopt, self._inbox, self._clock, self._sleep = adopt, inbox, clock, sleep
+        self._cloud = ("azure" if config.azure.batch else "") if cloud is None else cloud
         self._draining = self._stopping = False
+        self._left: list[int] = []
         self.looking_on = False
         """Whether another runner has this store just now."""
 
@@ -70,6 +78,7 @@ class Runner:
         `each` is called at every turn, some ten times a second. Jobs that are paused are waited for where they are
         named. While another process runs the store this one looks on, and takes over when that ends.
         """
+        self._left = list(jobs or ())
         lock = self._store.runner_lock()
         while True:
             try:
@@ -90,6 +99,7 @@ class Runner:
     def _carry_out(self, jobs: Collection[int] | None, stay: bool, each: Callable[[], None]) -> None:
         focus = None if jobs is None else frozenset(jobs)
         run = Run(self._store, self._config, self._places.work, self._media, self._backends, self._clock, focus)
+        run.cloud = self._cloud
         try:
             self._store.begin_runner(os.getpid(), self._inbox)
             begin(run)
@@ -115,21 +125,29 @@ class Runner:
         steps.plan(run)
         collect(run)
         steps.reconcile(run)
-        steps.submit(run)
+        recall(run)
+        submit(run)
+        meter(run)
         steps.assemble(run)
         steps.release(run)
 
     def _is_finished(self, jobs: Collection[int] | None) -> bool:
-        left = self._store.jobs([state for state in JobState if state not in FINISHED])
         if jobs is None:
-            return all(job.desired is Desired.PAUSE for job in left)
-        return not any(job.id in jobs for job in left)
+            return not self._store.count(UNFINISHED, (Desired.RUN, Desired.CANCEL))
+        # Each that is finished is looked at once, not at every turn.
+        while self._left and not self._store.is_unfinished(self._left[-1]):
+            self._left.pop()
+        return not self._left
 
 
 def begin(run: Run) -> None:
     """Pick up after a runner that ended anyhow: its jobs are queued again, its leftovers go."""
     for job in run.store.jobs(ACTIVE):
         run.store.move(job.id, JobState.QUEUED, "The last run was interrupted; this one carries on.")
+    for one in run.store.money():
+        if not one.meter.final:
+            # Something is rented still: it is counted, and let go of when nobody needs it.
+            run.backend(one.backend)
     if not run.work.is_dir():
         return
     for folder in run.work.iterdir():
@@ -158,6 +176,7 @@ def end(run: Run) -> None:
         for job in run.store.jobs(ACTIVE):
             take_back(run, job, UNDER_WAY)
             run.store.move(job.id, JobState.QUEUED, "Stopped; the next run carries on.")
+        meter(run, now=True)
     finally:
         for backend in run.backends.values():
             backend.close()

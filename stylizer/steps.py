@@ -3,7 +3,8 @@
 - plan: queued jobs: is the source unchanged, what is finished already, is a fit needed
 - collect (collect.py): what backends report of chunks and fits
 - reconcile: what a person wants now: cancelled and paused jobs
-- submit: ready fits and chunks, as many as there is room for
+- submit (give.py): ready fits and chunks, as many as there is room for; before it recall: what an unwell cloud has
+- meter (money.py): what rented machines have cost, and an end to them before it is too much
 - assemble: jobs whose chunks are all done
 - release: backends that nobody needs any more
 """
@@ -11,26 +12,38 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from itertools import chain
 
 from stylizer import plan as planning
-from stylizer.errors import BackendRejected, BackendUnavailable, StoreError, StylizerError
+from stylizer.errors import StoreError, StylizerError
 from stylizer.files import digest_of
 from stylizer.jobs import FINISHED, Chunk, ChunkState, Desired, Job, JobState
-from stylizer.rows import Fit
-from stylizer.wire import Spec
-from stylizer.work import ACTIVE, UNDER_WAY, Given, Run, backend_of, fail, reject, spec_of, take_back
+from stylizer.work import ACTIVE, HOME, UNDER_WAY, Run, fail, is_auto, take_back
+
+MOST_AT_ONCE = 16
+"""Jobs of one backend that are taken up; the others wait in the queue, where they can still be moved."""
+RELEASE_SECONDS = 10.0
 
 
 def plan(run: Run) -> None:
-    """Take up queued jobs: check the source and what is finished already, then fit, or render at once."""
-    for job in run.jobs(JobState.QUEUED):
-        if job.desired is not Desired.RUN or run.draining or run.held:
-            continue
+    """Take up queued jobs, the first ones of each backend: check the source and what is finished already, then fit, or
+    render at once.
+    """
+    if run.draining or run.held:
+        return
+    taken = Counter(job.backend for job in run.jobs(JobState.FITTING, JobState.RENDERING, desired=(Desired.RUN,)))
+    wanted = run.store.backends_wanted()
+    queues = (
+        run.jobs(JobState.QUEUED, desired=(Desired.RUN,), backend=name, most=max(0, MOST_AT_ONCE - taken[name]))
+        for name in wanted
+    )
+    for job in chain.from_iterable(queues):
         try:
             if job.id not in run.checking:
-                run.backend(backend_of(job))
+                run.backend(HOME if is_auto(job) else job.backend)
                 run.media.check(job.clip)
                 if not run.store.chunks(job.id):
                     run.store.cut(job.id, planning.cut(job.clip, run.config.run.chunk_seconds))
@@ -84,13 +97,15 @@ def _take_up(run: Run, job: Job, bad: list[int]) -> None:
 def reconcile(run: Run) -> None:
     """Bring what is so to what is wanted: jobs that are cancelled, paused or failed have nothing more under way."""
     # All jobs, in focus or not: nobody else can cancel while we run.
-    for job in run.store.jobs((JobState.QUEUED, *ACTIVE)):
+    pausing = run.draining or run.held
+    wanted = tuple(Desired) if pausing else (Desired.CANCEL, Desired.PAUSE)
+    for job in [*run.store.jobs((JobState.QUEUED,), (Desired.CANCEL,)), *run.store.jobs(ACTIVE, wanted)]:
         if job.desired is Desired.CANCEL and job.id not in run.assembling:
             take_back(run, job, UNDER_WAY)
             run.checking.pop(job.id, None)
             run.store.move(job.id, JobState.CANCELLED, "Cancelled.", finished_at=run.clock())
             shutil.rmtree(run.folder(job.id), ignore_errors=True)
-        elif job.desired is Desired.PAUSE or run.draining or run.held:
+        else:
             take_back(run, job, (ChunkState.SUBMITTED,))
     for number in {what.job for what in run.under_way()}:
         job = run.store.job(number)
@@ -98,103 +113,15 @@ def reconcile(run: Run) -> None:
             take_back(run, job, UNDER_WAY)
 
 
-def submit(run: Run) -> None:
-    """Give backends as much as they have room for. The store says SUBMITTED before a backend hears of it."""
-    jobs = [job for job in run.jobs(JobState.FITTING, JobState.RENDERING) if job.desired is Desired.RUN]
-    if run.draining or run.held or not jobs:
-        return
-    free = _room(run, jobs)
-    if not any(free.values()):
-        return
-    ready: dict[tuple[int, int | None], Given] = {}
-    waiting = []
-    for job in jobs:
-        for what in _ready(run, job, free.get(backend_of(job), 0)):
-            index = None if isinstance(what, Fit) else what.index
-            ready[job.id, index] = what
-            waiting.append(planning.Waiting(job.id, index, job.priority, job.position, backend_of(job)))
-    by_number = {job.id: job for job in jobs}
-    chosen = _choose(run, waiting, free)
-    given: dict[str, list[Spec]] = {}
-    with run.store.transaction():
-        for item in chosen:
-            what = ready[item.job, item.index]
-            if isinstance(what, Fit):
-                run.store.move_fit(item.job, ChunkState.SUBMITTED, backend=item.backend, submitted_at=run.clock())
-            else:
-                run.store.move_chunk(
-                    item.job, what.index, ChunkState.SUBMITTED, backend=item.backend, submitted_at=run.clock()
-                )
-            given.setdefault(item.backend, []).append(spec_of(run, by_number[item.job], what))
-    for name, specs in given.items():
-        try:
-            run.backend(name).submit(specs)
-        except BackendUnavailable as error:
-            run.trouble(name, error)
-        except BackendRejected as error:
-            for number in {int(spec.id.partition("-")[0]) for spec in specs}:
-                reject(run, number, error)
-
-
-def _choose(run: Run, waiting: Sequence[planning.Waiting], free: Mapping[str, int]) -> list[planning.Waiting]:
-    """What to submit, without jobs whose work files have no place to go: these fail."""
-    chosen, refused = planning.place(waiting, free), set()
-    for number in {item.job for item in chosen}:
-        try:
-            run.folder(number).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            refused.add(number)
-            text = f"The folder for unfinished work {run.work} cannot be written: {error.strerror or error}."
-            fail(run, number, text, f"Free some space or check its owner; then stylizer retry {number}.")
-    return [item for item in chosen if item.job not in refused]
-
-
-def _room(run: Run, jobs: Sequence[Job]) -> dict[str, int]:
-    """How many more specs the backend of each of these jobs would take now."""
-    free = {}
-    for name in {backend_of(job) for job in jobs}:
-        free[name] = 0
-        try:
-            if run.is_well(name):
-                free[name] = run.backend(name).capacity().free
-        except BackendUnavailable as error:
-            run.trouble(name, error)
-        except BackendRejected as error:
-            for job in jobs:
-                if backend_of(job) == name:
-                    reject(run, job.id, error)
-    return free
-
-
-def _ready(run: Run, job: Job, most: int) -> Sequence[Given]:
-    """At most so many chunks of a job that could be submitted, or its fit."""
-    if not most:
-        return ()
-    if job.state is JobState.RENDERING:
-        return run.store.chunks(job.id, (ChunkState.READY,), most=most)
-    fit, checkpoint = run.store.fit(job.id), run.media.checkpoint(job)
-    if fit is None or fit.state is not ChunkState.READY:
-        return ()
-    if run.media.is_whole(checkpoint):
-        text = "The look was fitted for another job just now; painting starts."
-        run.store.move(job.id, JobState.RENDERING, text, checkpoint=checkpoint)
-        return ()
-    others = (run.store.job(other.job) for other in run.store.fits_under_way())
-    return () if any(run.media.checkpoint(other) == checkpoint for other in others) else (fit,)
-
-
 def assemble(run: Run) -> None:
     """Put complete jobs together, aside."""
     publish(run)
-    for job in run.jobs(JobState.RENDERING):
-        if job.desired is not Desired.RUN:
+    for number in run.store.complete():
+        if run.focus is not None and number not in run.focus:
             continue
         with run.store.transaction():
-            tally = run.store.tally(job.id)
-            if tally.done < tally.chunks:
-                continue
-            chunks = run.store.chunks(job.id)
-            run.store.move(job.id, JobState.ASSEMBLING, "The chunks are put together.")
+            chunks = run.store.chunks(number)
+            job = run.store.move(number, JobState.ASSEMBLING, "The chunks are put together.")
         files = [chunk.output for chunk in chunks if chunk.output]
         frames = sum(chunk.frames_done for chunk in chunks)
         run.assembling[job.id] = run.aside.submit(run.media.assemble, job, files, frames)
@@ -226,7 +153,12 @@ def _publish(run: Run, job: Job, future: Future[Sequence[str]]) -> None:
 
 def release(run: Run) -> None:
     """Let go of backends that no unfinished job needs."""
-    needed = {backend_of(job) for job in run.jobs(*(state for state in JobState if state not in FINISHED))}
+    if run.clock() < run.released_at + RELEASE_SECONDS:
+        return
+    run.released_at = run.clock()
+    needed = {name or "auto" for name in run.store.backends_wanted()}
+    if "auto" in needed:
+        needed |= {HOME, run.cloud}
     needed |= {what.backend for what in run.under_way()}
-    for name in [name for name in run.backends if name not in needed]:
+    for name in [name for name in run.backends if name not in needed and not run.costs(name)]:
         run.backends.pop(name).close()

@@ -49,14 +49,19 @@ class Store(Ledger):
         states: Collection[JobState] = tuple(JobState),
         desired: Collection[Desired] = tuple(Desired),
         *,
+        backend: str | None = None,
         most: int = sys.maxsize,
     ) -> list[Job]:
-        """The first `most` jobs in any of these states of which any of these is wanted, first in the queue first: by
-        priority (high first), position, id.
+        """The first `most` jobs in any of these states of which any of these is wanted (and that asked for this backend),
+        first in the queue first: by priority (high first), position, id.
         """
         marks, wanted = ",".join("?" * len(states)), ",".join("?" * len(desired))
-        sql = f"SELECT * FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted}) {ORDER} LIMIT ?"  # noqa: S608
-        return [rows.job(row) for row in self._query(sql, [*(s.value for s in states), *(d.value for d in desired), most])]
+        sql = (
+            f"SELECT * FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted}) "  # noqa: S608
+            f"AND (? IS NULL OR backend = ?) {ORDER} LIMIT ?"
+        )
+        values = [*(s.value for s in states), *(d.value for d in desired), backend, backend, most]
+        return [rows.job(row) for row in self._query(sql, values)]
 
     def count(self, states: Collection[JobState] = tuple(JobState), desired: Collection[Desired] = tuple(Desired)) -> int:
         """How many such jobs there are."""
@@ -99,12 +104,37 @@ class Store(Ledger):
         return [rows.job(row) for row in self._query("SELECT * FROM jobs WHERE output = ?", (rows.stored(output),))]
 
     def chunks(
-        self, job: int, states: Collection[ChunkState] = tuple(ChunkState), *, most: int = sys.maxsize
+        self,
+        job: int,
+        states: Collection[ChunkState] = tuple(ChunkState),
+        *,
+        most: int = sys.maxsize,
+        from_end: bool = False,
     ) -> list[Chunk]:
-        """The job's first `most` chunks that are in any of these states, in the order of the clip."""
-        marks = ",".join("?" * len(states))
-        sql = f"SELECT * FROM chunks WHERE job = ? AND state IN ({marks}) ORDER BY position LIMIT ?"  # noqa: S608
+        """The job's first `most` chunks that are in any of these states, in the order of the clip; or its last ones, the
+        last first.
+        """
+        marks, order = ",".join("?" * len(states)), "DESC" if from_end else "ASC"
+        sql = f"SELECT * FROM chunks WHERE job = ? AND state IN ({marks}) ORDER BY position {order} LIMIT ?"  # noqa: S608
         return [rows.chunk(row) for row in self._query(sql, [job, *(s.value for s in states), most])]
+
+    def ready(self) -> dict[int, tuple[int, int]]:
+        """How many chunks of each job are READY and their frames, of jobs that have any."""
+        sql = "SELECT job, count(*), sum(stop - start) FROM chunks WHERE state = 'ready' GROUP BY job"
+        return {row[0]: (row[1], row[2]) for row in self._query(sql)}
+
+    def is_unfinished(self, job: int) -> bool:
+        """Whether there is such a job and it is not done, failed or cancelled."""
+        sql = "SELECT 1 FROM jobs WHERE id = ? AND state NOT IN ('done', 'failed', 'cancelled')"
+        return bool(self._query(sql, (job,)))
+
+    def has_job(self, job: int) -> bool:
+        return bool(self._query("SELECT 1 FROM jobs WHERE id = ?", (job,)))
+
+    def backends_wanted(self) -> list[str]:
+        """Names of the backends that unfinished jobs asked for."""
+        sql = "SELECT DISTINCT backend FROM jobs WHERE state IN ('queued', 'fitting', 'rendering', 'assembling') ORDER BY 1"
+        return [row[0] for row in self._query(sql)]
 
     def chunk(self, job: int, index: int) -> Chunk:
         """ConfigError if there is no such chunk."""

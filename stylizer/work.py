@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 from stylizer.backend import Backend
 from stylizer.config import Config
 from stylizer.errors import BackendRejected, BackendUnavailable, StylizerError
-from stylizer.jobs import FINISHED, Chunk, ChunkState, Clip, Job, JobState, MediaKind
+from stylizer.jobs import FINISHED, Chunk, ChunkState, Clip, Desired, Job, JobState, MediaKind
 from stylizer.rows import Fit
 from stylizer.store import Store
 from stylizer.wire import ChunkSpec, FitSpec, Spec
@@ -21,10 +22,12 @@ Given = Chunk | Fit
 """What a backend can be given, as the store knows it."""
 UNDER_WAY = (ChunkState.SUBMITTED, ChunkState.RUNNING)
 ACTIVE = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING)
-AUTO = "local"
-"""The backend of a job that leaves it to us."""
+HOME = "local"
+"""The backend of this machine."""
 PATIENCE = 5.0
 """Seconds until a backend that is unavailable is asked again."""
+LONG_PATIENCE = 600.0
+"""The same for one that needs a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,15 @@ class Media:
     """Whether there is a usable checkpoint at a path."""
     assemble: Callable[[Job, Sequence[Path], int], Sequence[str]]
     """Join the chunk files, which hold so many frames, into the job's output; returns notes for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwell:
+    """A backend that is left alone."""
+
+    since: float
+    until: float
+    error: str
 
 
 @dataclass(slots=True)
@@ -60,16 +72,34 @@ class Run:
     held: bool = False
     """Submit nothing more until a person lets the queue go on."""
     backends: dict[str, Backend] = field(default_factory=dict)
-    unwell: dict[str, float] = field(default_factory=dict)
-    """Backends to leave alone until that time."""
+    cloud: str = ""
+    """The backend that jobs may be given to that leave it to us; empty: none is set up."""
+    unwell: dict[str, Unwell] = field(default_factory=dict)
+    placed: dict[tuple[int, str], object] = field(default_factory=dict)
+    """What was said last of where a job is painted."""
+    broke: dict[int, str] = field(default_factory=dict)
+    """Jobs that nothing more may be rented for, and why."""
+    stopped: set[tuple[int, str]] = field(default_factory=set)
+    """Jobs whose rented machines were stopped for their cost."""
+    metered_at: float = 0.0
+    released_at: float = 0.0
     checking: dict[int, Future[list[int]]] = field(default_factory=dict)
     assembling: dict[int, Future[Sequence[str]]] = field(default_factory=dict)
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="aside"))
     """Reads and writes whole files, so that the loop does not stand still."""
 
-    def jobs(self, *states: JobState) -> list[Job]:
-        found = self.store.jobs(states)
-        return [job for job in found if self.focus is None or job.id in self.focus]
+    def jobs(
+        self,
+        *states: JobState,
+        desired: Sequence[Desired] = tuple(Desired),
+        backend: str | None = None,
+        most: int = sys.maxsize,
+    ) -> list[Job]:
+        """The first `most` of such jobs, of those in focus."""
+        if self.focus is None:
+            return self.store.jobs(states, desired, backend=backend, most=most)
+        found = self.store.jobs(states, desired, backend=backend)
+        return [job for job in found if job.id in self.focus][:most]
 
     def under_way(self) -> list[Given]:
         """What backends have of all jobs, in focus or not."""
@@ -86,16 +116,43 @@ class Run:
         return self.backends[name]
 
     def is_well(self, name: str) -> bool:
-        return self.unwell.get(name, 0.0) <= self.clock()
+        return name not in self.unwell or self.unwell[name].until <= self.clock()
+
+    def why_unwell(self, name: str) -> str:
+        return self.unwell[name].error if name in self.unwell else ""
+
+    def unwell_since(self, name: str) -> float | None:
+        return self.unwell[name].since if name in self.unwell else None
 
     def trouble(self, name: str, error: BackendUnavailable) -> None:
+        """The backend is left alone for a moment, then asked again."""
         if name not in self.unwell:
             self.store.note(None, None, "backend", f"{name}: {error.message} It is asked again until it answers.")
-        self.unwell[name] = self.clock() + PATIENCE
+        self._leave(name, error, PATIENCE)
+
+    def refuse(self, name: str, error: StylizerError) -> None:
+        """The backend needs a person: it is left alone for long."""
+        if name not in self.unwell:
+            self.store.note(None, None, "backend", f"{name}: {error.message} {error.hint}")
+        self._leave(name, error, LONG_PATIENCE)
+
+    def answers(self, name: str) -> None:
+        """The backend is well again, if it was not."""
+        if self.unwell.pop(name, None):
+            self.store.note(None, None, "backend", f"{name} answers again.")
+
+    def _leave(self, name: str, error: StylizerError, seconds: float) -> None:
+        since = self.unwell[name].since if name in self.unwell else self.clock()
+        self.unwell[name] = Unwell(since, self.clock() + seconds, error.message)
+
+    def costs(self, name: str) -> bool:
+        """Whether something of this backend still costs money."""
+        return any(one.backend == name and not one.meter.final for one in self.store.money())
 
 
-def backend_of(job: Job) -> str:
-    return AUTO if job.backend in ("", "auto") else job.backend
+def is_auto(job: Job) -> bool:
+    """Whether it is left to us who paints a job."""
+    return job.backend in ("", "auto")
 
 
 def fail(run: Run, job: int, error: str, hint: str) -> None:
@@ -125,8 +182,9 @@ def spec_of(run: Run, job: Job, what: Given) -> Spec:
     )
 
 
-def take_back(run: Run, job: Job, states: Sequence[ChunkState]) -> None:
-    """Cancel what backends have of a job, in these states; it is READY again and no failure is counted.
+def take_back(run: Run, job: Job, states: Sequence[ChunkState], *, backend: str = "") -> None:
+    """Cancel what backends (or the one that is named) have of a job, in these states; it is READY again and no failure is
+    counted.
 
     Cancelled first: should we end between the two, the next poll says LOST and comes to the same.
     """
@@ -134,6 +192,7 @@ def take_back(run: Run, job: Job, states: Sequence[ChunkState]) -> None:
     given: list[Given] = [*run.store.chunks(job.id, states)]
     if fit and fit.state in states:
         given.append(fit)
+    given = [what for what in given if backend in ("", what.backend)]
     for name in {what.backend for what in given}:
         try:
             if name in run.backends:
@@ -157,8 +216,13 @@ def anew(run: Run, what: Given, text: str = "", failures: int | None = None) -> 
         run.store.move_chunk(what.job, what.index, ChunkState.READY, text, **changes)
 
 
-def reject(run: Run, job: int, error: StylizerError) -> None:
-    """The backend will not do this job's work: it is taken back and the job fails."""
-    take_back(run, run.store.job(job), UNDER_WAY)
-    if run.store.job(job).state not in FINISHED:
+def reject(run: Run, job: int, name: str, error: StylizerError) -> None:
+    """The backend will not do this job's work: it is taken back. A job that was bound to it fails; another goes on
+    elsewhere.
+    """
+    found = run.store.job(job)
+    take_back(run, found, UNDER_WAY, backend=name)
+    if is_auto(found) and name == run.cloud:
+        run.refuse(name, error)
+    elif found.state not in FINISHED:
         fail(run, job, error.message, error.hint)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylizer.jobs import Clip, MediaKind
-from stylizer.plan import LEAST_FRAMES, MOST_FRAMES, Waiting, cut, place
+from stylizer.plan import LEAST_FRAMES, MOST_FRAMES, cut
 
 
 def clip(frames: int, rate: Fraction, kind: MediaKind = MediaKind.VIDEO) -> Clip:
@@ -37,36 +37,3 @@ def test_a_chunk_is_about_as_long_as_was_asked_for() -> None:
 def test_a_still_is_one_chunk_and_a_sequence_goes_by_count() -> None:
     assert len(cut(clip(1, Fraction(0), MediaKind.STILL), 10.0)) == 1
     assert len(cut(clip(240, Fraction(0), MediaKind.SEQUENCE), 10.0)) == 10
-
-
-items = st.builds(
-    Waiting,
-    job=st.integers(1, 5),
-    index=st.none() | st.integers(0, 20),
-    priority=st.integers(-1, 1),
-    position=st.floats(-5, 5),
-    backend=st.sampled_from(["local", "azure", "gone"]),
-)
-
-
-@given(st.lists(items, unique=True), st.fixed_dictionaries({"local": st.integers(0, 5), "azure": st.integers(0, 5)}))
-def test_never_more_than_is_free_and_never_less_than_could_be(waiting: list[Waiting], free: dict[str, int]) -> None:
-    chosen = place(waiting, free)
-    assert len(set(chosen)) == len(chosen) and set(chosen) <= set(waiting)
-    for name in ("local", "azure", "gone"):
-        wanted = sum(item.backend == name for item in waiting)
-        assert sum(item.backend == name for item in chosen) == min(wanted, free.get(name, 0))
-
-
-@given(st.lists(items, unique=True), st.integers(0, 5))
-def test_nobody_is_passed_over_for_someone_behind(waiting: list[Waiting], free: int) -> None:
-    chosen = place(waiting, {"local": free})
-    left_out = [item for item in waiting if item.backend == "local" and item not in chosen]
-    for ahead in chosen:
-        for behind in left_out:
-            assert (-ahead.priority, ahead.position) <= (-behind.priority, behind.position)
-
-
-def test_a_job_gives_its_chunks_in_order_and_leaves_the_rest_to_the_next() -> None:
-    waiting = [Waiting(2, 0, 0, 2.0, "local"), Waiting(1, 1, 0, 1.0, "local"), Waiting(1, 0, 0, 1.0, "local")]
-    assert [(item.job, item.index) for item in place(waiting, {"local": 3})] == [(1, 0), (1, 1), (2, 0)]

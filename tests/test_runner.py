@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from backends.fake import FakeBackend, Fate
 from stylizer import commands
 from stylizer.backend import Phase
+from stylizer.config import PlaceDefaults
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError
+from stylizer.estimate import Measurement
 from stylizer.jobs import ChunkState, Clip, Desired, Encoding, Job, JobState
 from stylizer.runner import Runner, is_whole
 from stylizer.store import Store
@@ -32,6 +35,8 @@ class World:
         self.media = media(root)
         self.submitted: list[str] = []
         self.backend = FakeBackend(slots=2, speed=96.0, script=self.fate, clock=lambda: self.now)
+        self.cloud: FakeBackend | None = None
+        self.place = PlaceDefaults()
         self.store = Store(root / "jobs.db", clock=lambda: self.now)
 
     def fate(self, spec: Spec) -> Fate:
@@ -44,22 +49,34 @@ class World:
         # Assembling and checking happen in threads, which know no virtual time.
         time.sleep(0.001)
 
-    def add(self, name: str = "clip.mp4", out: str = "out.mp4", frames: int = 240, **changes: bool) -> Job:
+    def add(self, name: str = "clip.mp4", out: str = "out.mp4", frames: int = 240, **changes: object) -> Job:
         given = replace(look(self.root), brush=float(len(name)))
         return commands.add(self.store, clip(self.root, name, frames), given, Encoding(), self.root / out, **changes)
 
     def runner(self, **changes: float) -> Runner:
         return Runner(
             self.store,
-            config(**changes),
+            replace(config(**changes), place=self.place),
             places(self.root),
             media=self.media,
             backends=self.load,
+            cloud=self.cloud.name if self.cloud else "",
             clock=lambda: self.now,
             sleep=self.sleep,
         )
 
+    def rent(self, speed: float = 96.0, here: str = "cpu", **place: object) -> FakeBackend:
+        """Set up a cloud beside a machine of that kind; `place` are the settings of placing."""
+        self.backend = FakeBackend(slots=1, speed=24.0, script=self.fate, clock=lambda: self.now, kind=here)
+        self.cloud = FakeBackend(
+            slots=4, speed=speed, clock=lambda: self.now, name="azure", kind="cloud", price=Decimal(360)
+        )
+        self.place = replace(self.place, **place)  # type: ignore[arg-type]
+        return self.cloud
+
     def load(self, name: str) -> FakeBackend:
+        if self.cloud and name == "azure":
+            return self.cloud
         if name != "local":
             raise ConfigError(f"There is no backend called {name!r}.")
         return self.backend
@@ -327,6 +344,103 @@ def test_a_backend_that_refuses_fails_the_job(world: World) -> None:
     world.backend.trouble = BackendRejected("The subscription has ended.", hint="Pay.")
     world.run()
     assert (world.store.job(job.id).state, world.store.job(job.id).hint) == (JobState.FAILED, "Pay.")
+
+
+def painters(world: World, job: Job) -> set[str]:
+    return {chunk.worker for chunk in world.store.chunks(job.id)}
+
+
+def test_without_a_gpu_the_fit_stays_and_the_chunks_are_rented(world: World) -> None:
+    world.rent()
+    job = world.add()
+    world.run()
+    assert world.store.job(job.id).state is JobState.DONE and painters(world, job) == {"azure"}
+    assert "painted in the cloud: there is no CUDA GPU here" in world.events()
+    assert [name for name in world.submitted if "fit" in name] == [f"{job.id}-fit-1"]
+    (spent,) = world.store.money(job.id)
+    # 240 frames at 96 a second and 0.1 a slot-second.
+    assert spent.meter.final and float(spent.meter.spent) == pytest.approx(0.25, abs=0.05)
+
+
+def test_one_job_may_span_two_backends(world: World) -> None:
+    world.rent(burst="always")
+    world.store.measure(Measurement("cpu (small)", "auto", 64, 48, 24.0, 0.1, world.now))
+    job = world.add(frames=12_000)
+    world.run()
+    done = world.store.job(job.id)
+    assert done.state is JobState.DONE and painters(world, job) == {"azure", "fake"}
+    assert done.output.read_bytes().count(b"frames") == len(world.store.chunks(job.id))
+    assert "so that both end together" in world.events()
+
+
+def test_what_would_miss_the_deadline_is_rented(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stylizer.give.START_SECONDS", 5.0)
+    world.rent(here="cuda")
+    # 100 s of work here, 70 s allowed.
+    world.store.measure(Measurement("cuda", "auto", 64, 48, 24.0, 0.1, world.now))
+    job = world.add(frames=2400, deadline=world.now + 70)
+    world.run()
+    chunks = world.store.chunks(job.id)
+    rented = [chunk.index for chunk in chunks if chunk.worker == "azure"]
+    assert 25 <= len(rented) <= 45 and rented == list(range(100 - len(rented), 100))
+    assert "The last chunks are painted in the cloud: the GPU here would miss the deadline by" in world.events()
+    assert world.now < 1000 + 85
+
+
+def test_a_cloud_that_falls_ill_gives_its_chunks_back(world: World) -> None:
+    cloud = world.rent(speed=0.5)
+    job = world.add()
+
+    def turn(runner: Runner) -> None:
+        if world.store.tally(job.id).running:
+            cloud.trouble = BackendUnavailable("The network is gone.")
+
+    world.run(each=turn)
+    assert world.store.job(job.id).state is JobState.DONE and painters(world, job) == {"fake"}
+    assert "azure is unwell for 2 min; it is painted here." in world.events()
+    assert "painted here: azure is unwell: The network is gone." in world.events()
+    assert all(chunk.failures == 0 for chunk in world.store.chunks(job.id))
+
+
+def test_a_cloud_that_refuses_costs_no_job_that_may_be_painted_here(world: World) -> None:
+    cloud = world.rent()
+    cloud.trouble = BackendRejected("The quota is 0.", hint="Ask for more.")
+    free, bound = world.add(), world.add("other.mp4", "other.out.mp4", backend="azure")
+    world.run()
+    assert world.store.job(free.id).state is JobState.DONE and painters(world, free) == {"fake"}
+    assert "azure is unwell: The quota is 0." in world.events()
+    assert (world.store.job(bound.id).state, world.store.job(bound.id).hint) == (JobState.FAILED, "Ask for more.")
+
+
+@pytest.mark.parametrize("backend", ["auto", "azure"])
+def test_no_more_is_spent_than_allowed(world: World, backend: str) -> None:
+    world.rent(speed=8.0)
+    job = world.add(frames=480, max_cost=4.0, backend=backend)
+    world.run()
+    (spent,) = world.store.money(job.id)
+    done = world.store.job(job.id)
+    assert 4.0 <= spent.meter.spent < 7.0 and spent.meter.final
+    if backend == "auto":
+        assert done.state is JobState.DONE and painters(world, job) == {"azure", "fake"}
+        assert "its limit of 4.00 USD is spent. Its rented machines were stopped" in world.events()
+        assert "painted here: its limit of 4.00 USD is spent" in world.events()
+        return
+    assert done.state is JobState.FAILED and f"stylizer retry {job.id} --backend local" in done.hint
+    kept = world.store.tally(job.id).done
+    assert kept
+    commands.retry(world.store, job.id, backend="local")
+    world.run()
+    assert world.store.job(job.id).state is JobState.DONE
+    assert [chunk.worker for chunk in world.store.chunks(job.id)].count("azure") == kept
+
+
+def test_no_more_is_spent_in_a_day_than_allowed(world: World) -> None:
+    world.rent(speed=8.0, max_cost_day=4.0)
+    jobs = [world.add(f"{name}.mp4", f"{name}.out.mp4") for name in "abc"]
+    world.run()
+    assert all(world.store.job(job.id).state is JobState.DONE for job in jobs)
+    assert 4.0 <= sum(one.meter.spent for one in world.store.money()) < 7.0
+    assert "what may be spent in a day is spent" in world.events()
 
 
 def test_a_backend_that_is_not_installed_fails_the_job(world: World) -> None:
