@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,7 @@ import typer
 
 from stylizer import azure_verbs, commands, console, screen, studio_verbs, verbs, watch_verbs
 from stylizer import options as o
-from stylizer.config import Places
+from stylizer.config import CHOICES, Places
 from stylizer.errors import ConfigError, JobFailed, StylizerError
 from stylizer.estimate import Measurement
 from stylizer.jobs import Encoding, Job, JobState
@@ -85,6 +87,10 @@ def run(
     device: o.Device = "",
     precision: o.Precision = "",
     backend: o.BackendName = "",
+    burst: o.Burst = "",
+    deadline: o.Deadline = None,
+    max_cost: o.MaxCost = None,
+    priority: o.Priority = None,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -112,6 +118,10 @@ def run(
     )
     quantizer = config.encoding.crf if crf is None else crf
     encoding = Encoding(codec or config.encoding.codec, None if quantizer < 0 else quantizer)
+    place = config.place
+    if burst:
+        config = replace(config, place=replace(place, burst=one_of("burst", burst, CHOICES["burst"])))
+    hours = place.deadline_hours if deadline is None else deadline
     wanted = one_of("backend", backend or config.run.backend, ["auto", *names()])
     precision = one_of("precision", precision or config.run.precision, ["auto", "fp32", "bf16", "fp16"])
     if output and len(sources) > 1 and not output.is_dir():
@@ -135,6 +145,9 @@ def run(
                 device=device or config.run.device,
                 precision=precision,
                 again=again,
+                priority=priority or 0,
+                max_cost=place.max_cost if max_cost is None else max_cost,
+                deadline=time.time() + hours * 3600 if hours else None,
             )
             for clip, target in planned
         ]

@@ -11,16 +11,34 @@ import os
 import shutil
 import statistics
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from stylizer.errors import ConfigError
 from stylizer.estimate import Measurement, rate_here
-from stylizer.jobs import FINISHED, ChunkState, Clip, Desired, Encoding, Job, JobState, Look, MediaKind
+from stylizer.jobs import (
+    FINISHED,
+    Chunk,
+    ChunkState,
+    Clip,
+    Desired,
+    Encoding,
+    Event,
+    Job,
+    JobState,
+    Look,
+    MediaKind,
+)
+from stylizer.ledger import Money, RunnerRow
 from stylizer.rows import Tally
 from stylizer.store import Store
 from stylizer.wire import pack
 
+ACTIVE = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING)
+MOST_WAITING = 3
+"""Queued jobs that are named beside those at work; the others are counted."""
 WARM_FRAMES = 8
 """A chunk that has painted fewer frames says nothing yet of its speed."""
 
@@ -42,6 +60,8 @@ class JobView:
     """Seconds since it was first started, until it was finished."""
     place: int | None
     """Place in the queue, 1 is first; None for a job that is finished."""
+    money: tuple[Money, ...] = ()
+    """What rented machines have cost for it, by backend."""
 
     @property
     def share(self) -> float:
@@ -57,6 +77,9 @@ class Status:
     """Whether a runner is at work; without one nothing moves."""
     eta: float | None
     """Seconds for all that is left, one job after the other; None as soon as one of them is unknown."""
+    runner: RunnerRow
+    today: Decimal
+    """What rented machines have cost since midnight."""
 
     def of(self, job: int) -> JobView:
         """ConfigError if there is no such job."""
@@ -64,6 +87,26 @@ class Status:
             if view.job.id == job:
                 return view
         raise ConfigError(f"There is no job {job}.", hint="See stylizer status for those that there are.")
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One job, down to its chunks and its history."""
+
+    view: JobView
+    chunks: tuple[Chunk, ...]
+    events: tuple[Event, ...]
+    """The newest ones, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """What is being worked on, for a screen that is drawn often."""
+
+    views: tuple[JobView, ...]
+    """Jobs that are being worked on, then the first ones that wait."""
+    more: int
+    """So many others wait."""
 
 
 def key_of(clip: Clip, look: Look, encoding: Encoding, output: Path, precision: str) -> str:
@@ -165,6 +208,14 @@ def resume(store: Store, job: int) -> Job:
         return store.change(job, "resumed", "It goes on.", desired=Desired.RUN)
 
 
+def hold(store: Store, held: bool) -> None:
+    """Pause the whole queue, also what is still to come into it, or let it go on."""
+    with store.transaction():
+        if store.runner().held is not held:
+            store.hold(held)
+            store.note(None, None, "queue", "The queue is paused." if held else "The queue goes on.")
+
+
 def retry(store: Store, job: int, backend: str = "") -> Job:
     """Try a failed or cancelled job again, on another backend if one is named; finished chunks are kept. ConfigError for
     a job in another state.
@@ -239,23 +290,60 @@ def move(store: Store, job: int, place: int | None = None, priority: int | None 
 def status(store: Store) -> Status:
     """All jobs as they stand now, consistent with one another."""
     with store.reading():
-        jobs, tallies, known = store.jobs(), store.tallies(), store.measurements()
-        queue = {job.id: place for place, job in enumerate(_queue(store), 1)}
-        views = tuple(_view(store, job, tallies.get(job.id), known, queue.get(job.id)) for job in jobs)
+        jobs, tallies, known, money = store.jobs(), store.tallies(), store.measurements(), store.money()
+        runner = store.runner()
+        queue = {job.id: place for place, job in enumerate((job for job in jobs if job.state not in FINISHED), 1)}
+        costs: dict[int, tuple[Money, ...]] = {}
+        for one in money:
+            costs[one.meter.job] = (*costs.get(one.meter.job, ()), one)
+        views = tuple(
+            _view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs
+        )
     left = [view for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
     etas = [view.eta for view in left if view.eta is not None]
     total = sum(etas) if etas and len(etas) == len(left) else None
-    return Status(views, store.has_runner(), total)
+    midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
+    today = sum((one.today for one in money if one.meter.at >= midnight), Decimal(0))
+    return Status(views, store.has_runner(), total, runner, today)
 
 
-def _view(store: Store, job: Job, tally: Tally | None, known: list[Measurement], place: int | None) -> JobView:
-    tally = tally or Tally(frames_total=job.clip.frames)
+def detail(store: Store, job: int, events: int = 200) -> Detail:
+    """One job as it stands now. ConfigError if there is no such job."""
+    with store.reading():
+        found, known = store.job(job), store.measurements()
+        queue = store.ids(tuple(state for state in JobState if state not in FINISHED))
+        place = queue.index(job) + 1 if job in queue else None
+        view = _view(store, found, store.tally(job), known, place, tuple(store.money(job)))
+        return Detail(view, tuple(store.chunks(job)), tuple(store.events(job=job, most=events)))
+
+
+def at_work(store: Store, jobs: Collection[int] | None = None) -> AtWork:
+    """What of these jobs (None: all) is being worked on; quick however long the queue is."""
+    with store.reading():
+        known = store.measurements()
+        active = [job for job in store.jobs(ACTIVE) if jobs is None or job.id in jobs]
+        queued = [number for number in store.ids((JobState.QUEUED,)) if jobs is None or number in jobs]
+        shown = [*active, *map(store.job, queued[:MOST_WAITING])]
+        views = tuple(_view(store, job, store.tally(job.id) if job.state in ACTIVE else None, known, None) for job in shown)
+    return AtWork(views, len(queued) - len(shown) + len(active))
+
+
+def _view(
+    store: Store,
+    job: Job,
+    tally: Tally | None,
+    known: list[Measurement],
+    place: int | None,
+    money: tuple[Money, ...] = (),
+) -> JobView:
+    if tally is None or not tally.chunks:
+        tally = Tally(frames_total=job.clip.frames)
     eta, basis = (None, "") if job.state in FINISHED else _eta(store, job, tally, known)
     elapsed = (job.finished_at or time.time()) - job.started_at if job.started_at else 0.0
     pace = store.rates(job.id, 1) if tally.running and not tally.fps else []
     # A chunk that has only begun has no pace yet: the last one's stands for it.
     fps = tally.fps or sum(pace) * tally.running
-    return JobView(job, tally, fps, eta, basis, max(0.0, elapsed), place)
+    return JobView(job, tally, fps, eta, basis, max(0.0, elapsed), place, money)
 
 
 def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tuple[float | None, str]:
@@ -266,7 +354,7 @@ def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tupl
         for chunk in (store.chunks(job.id, (ChunkState.RUNNING,)) if tally.running else ())
         if chunk.fps > 0 and chunk.frames_done >= WARM_FRAMES
     ]
-    own = store.rates(job.id) + warm
+    own = (store.rates(job.id) if tally.done else []) + warm
     if own:
         # The median: one chunk that hung or was cheap says little of the others.
         return left / (statistics.median(own) * max(1, tally.running)), "this job's own pace"

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from stylizer import screen
-from stylizer.commands import JobView, Status
+from stylizer.commands import AtWork, Detail, JobView, Status
 from stylizer.errors import StylizerError
 from stylizer.jobs import FINISHED, Desired, Event, JobState
 from stylizer.wire import pack
@@ -140,6 +140,29 @@ def job_values(view: JobView) -> dict[str, Any]:
         "elapsed": round(view.elapsed, 2),
         "chunks": {name: getattr(tally, name) for name in ("ready", "submitted", "running", "done", "failed")},
         "backend": job.backend,
+        "device": job.device,
+        "priority": job.priority,
+        "position": job.position,
+        "kind": str(job.clip.kind),
+        "size": [job.clip.width, job.clip.height],
+        "added_at": job.added_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "deadline": job.deadline,
+        "max_cost": job.max_cost,
+        "cost": [
+            {
+                "backend": one.backend,
+                "spent": str(one.meter.spent),
+                "today": str(one.today),
+                "per_hour": str(one.meter.per_hour),
+                "currency": one.meter.currency,
+                "basis": one.meter.basis,
+                "final": one.meter.final,
+                "nodes": pack(one.meter.nodes),
+            }
+            for one in view.money
+        ],
         "error": job.error,
         "hint": job.hint,
     }
@@ -147,7 +170,23 @@ def job_values(view: JobView) -> dict[str, Any]:
 
 def status_values(found: Status) -> dict[str, Any]:
     eta = None if found.eta is None else round(found.eta, 1)
-    return {"running": found.running, "eta": eta, "jobs": [job_values(view) for view in found.jobs]}
+    runner = {"pid": found.runner.pid, "started_at": found.runner.started_at, "inbox": found.runner.inbox}
+    return {
+        "running": found.running,
+        "held": found.runner.held,
+        "runner": runner if found.running else None,
+        "cost_today": str(found.today),
+        "eta": eta,
+        "jobs": [job_values(view) for view in found.jobs],
+    }
+
+
+def detail_values(found: Detail) -> dict[str, Any]:
+    chunks = [
+        {"id": chunk.id, **{key: value for key, value in pack(chunk).items() if key not in ("job", "output")}}
+        for chunk in found.chunks
+    ]
+    return {"job": job_values(found.view), "chunks": chunks, "events": [pack(event) for event in found.events]}
 
 
 class Progress:
@@ -180,18 +219,18 @@ class Progress:
         elif not self._as_json:
             talk(text)
 
-    def update(self, views: Sequence[JobView], events: Iterable[Event] = ()) -> None:
-        """Show jobs as they stand now, and what has happened since the last time."""
+    def update(self, found: AtWork, events: Iterable[Event] = ()) -> None:
+        """Show what is being worked on, and what has happened since the last time."""
         if self._live:
-            self._live.update(screen.progress(views, self.note))
+            self._live.update(screen.progress(found.views, found.more, self.note))
         elif self._as_json:
             for event in events:
                 object_line(
                     {"event": event.kind, "at": event.at, "job": event.job, "chunk": event.chunk, "text": event.text}
                 )
-            self._tell(views, JSON_SECONDS)
+            self._tell(found.views, JSON_SECONDS)
         elif not self._quiet:
-            self._tell(views, PLAIN_SECONDS)
+            self._tell(found.views, PLAIN_SECONDS)
 
     def _tell(self, views: Sequence[JobView], pause: float) -> None:
         """A line for each job that is being painted, when its state changes and every so often where it moved."""

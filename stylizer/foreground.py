@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from stylizer import commands, console
-from stylizer.jobs import FINISHED
 from stylizer.runner import Runner
 from stylizer.store import Store
 
@@ -20,6 +19,7 @@ def work_off(
     True if a person stopped it.
     """
     asked: list[int] = []
+    ours = None if jobs is None else frozenset(jobs)
     seen = max((event.seq for event in store.events(most=1)), default=0)
     was_looking_on = False
 
@@ -33,25 +33,20 @@ def work_off(
 
     def each() -> None:
         nonlocal seen, was_looking_on
-        events = [event for event in store.events(after=seen) if jobs is None or event.job in jobs]
+        events = [event for event in store.events(after=seen) if ours is None or event.job in ours]
         seen = max((event.seq for event in events), default=seen)
         if runner.looking_on and not was_looking_on:
             progress.remark("Another stylizer is painting; this one looks on, and takes over if that one ends.")
         elif was_looking_on and not runner.looking_on:
             progress.remark("")
         was_looking_on = runner.looking_on
-        views = commands.status(store).jobs
-        progress.update([view for view in views if _is_ours(view, jobs)], events)
+        progress.update(commands.at_work(store, ours), events)
 
     with _signals(stop):
         each()
         runner.run(jobs, stay=stay, each=each)
         each()
     return bool(asked)
-
-
-def _is_ours(view: commands.JobView, jobs: Collection[int] | None) -> bool:
-    return view.job.state not in FINISHED if jobs is None else view.job.id in jobs
 
 
 @contextmanager

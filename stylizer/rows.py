@@ -119,18 +119,14 @@ def _path(text: str | None) -> Path | None:
 def job(row: sqlite3.Row) -> Job:
     values = dict(row)
     del values["changed"]
-    return Job(
-        **{
-            **values,
-            "clip": _loaded(Clip, values["clip"]),
-            "look": _loaded(Look, values["look"]),
-            "encoding": _loaded(Encoding, values["encoding"]),
-            "output": Path(json.loads(values["output"])),
-            "state": JobState(values["state"]),
-            "desired": Desired(values["desired"]),
-            "checkpoint": _path(values["checkpoint"]),
-        }
-    )
+    values["clip"] = _loaded(Clip, values["clip"])
+    values["look"] = _loaded(Look, values["look"])
+    values["encoding"] = _loaded(Encoding, values["encoding"])
+    values["output"] = Path(json.loads(values["output"]))
+    values["state"] = JobState(values["state"])
+    values["desired"] = Desired(values["desired"])
+    values["checkpoint"] = _path(values["checkpoint"])
+    return Job(**values)
 
 
 def chunk(row: sqlite3.Row) -> Chunk:

@@ -20,9 +20,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from stylizer.commands import JobView, Status
+from stylizer.commands import Detail, JobView, Status
 from stylizer.config import Config
-from stylizer.jobs import FINISHED, Desired, JobState, Look
+from stylizer.jobs import FINISHED, ChunkState, Desired, JobState, Look
 
 if TYPE_CHECKING:
     # Only named here: numpy and Pillow would cost `status` a tenth of a second.
@@ -41,8 +41,16 @@ TONES = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
-MOST_WAITING = 3
-"""Queued jobs that the progress display names; the others are counted."""
+CELLS = {
+    ChunkState.READY: ("·", "dim"),
+    ChunkState.SUBMITTED: ("▫", "dim"),
+    ChunkState.RUNNING: ("▪", "cyan"),
+    ChunkState.DONE: ("■", "green"),
+    ChunkState.FAILED: ("x", "red"),
+}
+"""A chunk in a strip."""
+MOST_SHOWN = 20
+"""Of the jobs that wait, and of those that are finished."""
 STAGES = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING)
 
 
@@ -94,16 +102,18 @@ def state_of(view: JobView) -> Text:
     return Text(str(job.state), TONES[job.state])
 
 
-def status(found: Status) -> RenderableType:
-    """The table of `stylizer status`."""
+def status(found: Status, *, every: bool = False) -> RenderableType:
+    """The table of `stylizer status`; without `every` long lists of what waits and what is finished are cut."""
     if not found.jobs:
         return Text("No jobs yet. Paint something: stylizer run clip.mp4 --style art.jpg", "dim")
+    shown, waiting, finished = _shown(found.jobs, every)
+    costs = any(view.money for view in shown)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 2, 0, 0))
     for name, justify in (("job", "right"), ("state", "left"), ("clip", "left"), ("look", "left"), ("frames", "right")):
         table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("fps", justify="right", no_wrap=True)
-    table.add_column("left", justify="right", no_wrap=True)
-    for view in found.jobs:
+    for name in ("fps", "left", *(("cost",) if costs else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    for view in shown:
         job, tally = view.job, view.tally
         frames = f"{tally.frames_done} / {tally.frames_total}"
         if job.state is JobState.FITTING:
@@ -118,20 +128,82 @@ def status(found: Status) -> RenderableType:
             Text(frames),
             f"{tally.fps:.1f}" if tally.fps and job.state is JobState.RENDERING else "",
             Text("" if view.eta is None else duration(view.eta), "cyan"),
+            *((Text(cost_words(view)),) if costs else ()),
         )
-    lines: list[RenderableType] = [Fitting(table, ("job", "state", "frames", "fps", "left"))]
-    for view in found.jobs:
+    lines: list[RenderableType] = [Fitting(table, ("job", "state", "frames", "fps", "left", "cost"))]
+    if waiting or finished:
+        words = [f"{waiting} more wait"] * bool(waiting) + [f"{finished} more are finished"] * bool(finished)
+        lines.append(Text(f"  {', '.join(words)}; all of them: stylizer status --all", "dim"))
+    for view in shown:
         if view.job.error:
             lines.append(
                 Text.assemble((f"  {view.job.id} ", "red"), plain(view.job.error), (f"  {plain(view.job.hint)}", "dim"))
             )
-    waiting = any(view.job.state not in FINISHED and view.job.desired is Desired.RUN for view in found.jobs)
-    if waiting and not found.running:
-        lines.append(Text("  Nobody is painting. The same run command again carries on.", "yellow"))
+    lines += [Text(f"  {words}", "yellow") for words in _remarks(found)]
     return Group(*lines)
 
 
-def progress(views: Sequence[JobView], note: str = "") -> RenderableType:
+def _shown(jobs: Sequence[JobView], every: bool) -> tuple[list[JobView], int, int]:
+    """Which jobs a person is shown, how many waiting ones are left out, and how many finished ones."""
+    finished = sorted((v for v in jobs if v.job.state in FINISHED), key=lambda v: v.job.finished_at or 0.0)
+    at_work = [view for view in jobs if view.job.state in STAGES]
+    waiting = [view for view in jobs if view.job.state is JobState.QUEUED]
+    most = len(jobs) if every else MOST_SHOWN
+    old, later = max(0, len(finished) - most), max(0, len(waiting) - most)
+    return [*finished[old:], *at_work, *waiting[:most]], later, old
+
+
+def _remarks(found: Status) -> list[str]:
+    said = []
+    if found.today:
+        said.append(f"Rented machines have cost {found.today:.2f} today.")
+    if found.runner.held:
+        said.append("The queue is paused. To go on: stylizer resume --all")
+    waiting = any(view.job.state not in FINISHED and view.job.desired is Desired.RUN for view in found.jobs)
+    if waiting and not found.running:
+        said.append("Nobody is painting. To carry on: stylizer work")
+    return said
+
+
+def cost_words(view: JobView) -> str:
+    """What a job has cost so far, and its limit: 1.24 of 5.00 USD."""
+    if not view.money:
+        return ""
+    spent = sum(float(one.meter.spent) for one in view.money)
+    limit = f" of {view.job.max_cost:.2f}" if view.job.max_cost else ""
+    return f"{spent:.2f}{limit} {view.money[0].meter.currency}"
+
+
+def detail(found: Detail) -> RenderableType:
+    """One job: its facts, its chunks as a strip, the end of its history."""
+    job, tally = found.view.job, found.view.tally
+    pairs = [
+        ("job", f"{job.id}, {state_of(found.view).plain}"),
+        ("clip", str(job.clip.path)),
+        ("look", look_words(job.look)),
+        ("output", str(job.output)),
+        ("frames", f"{tally.frames_done} of {tally.frames_total}"),
+    ]
+    pairs += [("left", f"{duration(found.view.eta)}, {found.view.basis}")] if found.view.eta is not None else []
+    pairs += [("cost", cost_words(found.view))] if found.view.money else []
+    pairs += [("error", f"{job.error} {job.hint}")] if job.error else []
+    lines: list[RenderableType] = [facts(pairs), Text("")]
+    lines.append(Text.assemble("  ", *((CELLS[chunk.state]) for chunk in found.chunks)))
+    for chunk in found.chunks:
+        if chunk.state in (ChunkState.RUNNING, ChunkState.FAILED) or chunk.failures:
+            words = (
+                f"  chunk {chunk.index}: {chunk.state}, attempt {chunk.attempt}, {chunk.frames_done} of {len(chunk.frames)}"
+            )
+            words += f" frames on {chunk.worker or chunk.backend}" if chunk.backend else " frames"
+            lines.append(Text(plain(words + (f": {chunk.error}" if chunk.error else "")), "dim"))
+    lines.append(Text(""))
+    for event in found.events:
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(event.at))
+        lines.append(Text.assemble((f"  {when}  ", "dim"), plain(event.text)))
+    return Group(*lines)
+
+
+def progress(views: Sequence[JobView], more: int = 0, note: str = "") -> RenderableType:
     """What `stylizer run` shows while it works: bars for what is being painted, a line for what waits."""
     lines: list[RenderableType] = []
     waiting = [view for view in views if view.job.state is JobState.QUEUED]
@@ -141,10 +213,10 @@ def progress(views: Sequence[JobView], note: str = "") -> RenderableType:
                 Text.assemble("  ", (plain(view.job.clip.path.name), "bold"), (f"  {look_words(view.job.look)}", "dim"))
             ]
             lines += [_bars(view)]
-    for view in waiting[:MOST_WAITING]:
+    for view in waiting:
         lines.append(Text.assemble("  ", plain(view.job.clip.path.name), (f"  {state_of(view).plain}", "dim")))
-    if len(waiting) > MOST_WAITING:
-        lines.append(Text(f"  and {len(waiting) - MOST_WAITING} more", "dim"))
+    if more:
+        lines.append(Text(f"  and {more} more", "dim"))
     if note:
         lines.append(Text(f"  {note}", "yellow"))
     return Group(*lines)

@@ -69,6 +69,11 @@ class Store(Ledger):
         sql = f"SELECT count(*) FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted})"  # noqa: S608
         return int(self._value(sql, [*(s.value for s in states), *(d.value for d in desired)]))
 
+    def ids(self, states: Collection[JobState]) -> list[int]:
+        """Numbers of the jobs in any of these states, first in the queue first."""
+        marks = ",".join("?" * len(states))
+        return [row[0] for row in self._query(f"SELECT id FROM jobs WHERE state IN ({marks}) {ORDER}", list(states))]  # noqa: S608
+
     def changed_jobs(self, after: int = -1, most: int = sys.maxsize) -> tuple[list[Job], int]:
         """Jobs that have changed since the number `after`, and the number to go on from. Removed jobs are told by events."""
         found = self._query("SELECT * FROM jobs WHERE changed > ? ORDER BY changed, id LIMIT ?", (after, most))

@@ -7,21 +7,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stylizer import commands, console, screen, style_verbs
 from stylizer import options as o
+from stylizer.backend import names
 from stylizer.config import Config, Places, places
 from stylizer.errors import ConfigError
 from stylizer.jobs import FINISHED, Desired, Job, JobState
-from stylizer.options import KNOW, QUEUE, settings
+from stylizer.options import KNOW, QUEUE, one_of, settings
 from stylizer.store import Store
 from stylizer.wire import pack
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 config_app = typer.Typer(help="Settings: what is in force, and where they live.")
@@ -29,22 +27,30 @@ config_app = typer.Typer(help="Settings: what is in force, and where they live."
 
 @app.command(rich_help_panel=QUEUE)
 def status(
+    job: Annotated[int | None, typer.Argument(help="One job, with its chunks and its history.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show it until all is done.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also what long lists leave out.")] = False,
     as_json: o.AsJson = False,
 ) -> None:
     """What is queued, being painted and done."""
     with Store(settings()[1].store, write=False) as store:
-        if follow:
+        if job is not None:
+            found = commands.detail(store, job)
+            console.answer(**console.detail_values(found)) if as_json else console.show(screen.detail(found))
+        elif follow:
             console.follow(lambda: commands.status(store), as_json=as_json)
         elif as_json:
             console.answer(**console.status_values(commands.status(store)))
         else:
-            console.show(screen.status(commands.status(store)))
+            console.show(screen.status(commands.status(store), every=every))
 
 
 @app.command(rich_help_panel=QUEUE)
 def pause(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) -> None:
-    """Hold jobs; what is being painted is finished first."""
+    """Hold jobs, or with --all the whole queue; what is being painted is finished first."""
+    if every and not jobs:
+        _hold(True, "The queue is paused; what is being painted is finished.", as_json)
+        return
     _each(
         lambda _: commands.pause, jobs, every, applies=lambda job: job.state not in FINISHED, done="paused", as_json=as_json
     )
@@ -52,7 +58,14 @@ def pause(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) 
 
 @app.command(rich_help_panel=QUEUE)
 def resume(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) -> None:
-    """Carry on with paused jobs."""
+    """Carry on with paused jobs, or with --all with the whole queue and every job."""
+    if every and not jobs:
+        with Store(settings()[1].store) as store:
+            for job in store.jobs(desired=(Desired.PAUSE,)):
+                if job.state not in FINISHED:
+                    commands.resume(store, job.id)
+        _hold(False, "The queue goes on.", as_json)
+        return
     _each(
         lambda _: commands.resume,
         jobs,
@@ -63,6 +76,15 @@ def resume(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False)
     )
 
 
+def _hold(held: bool, words: str, as_json: bool) -> None:
+    with Store(settings()[1].store) as store:
+        commands.hold(store, held)
+    if as_json:
+        console.answer(held=held)
+    else:
+        console.talk(words)
+
+
 @app.command(rich_help_panel=QUEUE)
 def cancel(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) -> None:
     """Stop jobs and drop what they have painted so far."""
@@ -71,12 +93,12 @@ def cancel(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False)
 
 
 @app.command(rich_help_panel=QUEUE)
-def retry(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) -> None:
+def retry(jobs: o.Jobs = None, every: o.All = False, backend: o.BackendName = "", as_json: o.AsJson = False) -> None:
     """Queue failed or cancelled jobs again; finished chunks are not painted twice."""
     again = (JobState.FAILED, JobState.CANCELLED)
-    _each(
-        lambda _: commands.retry, jobs, every, applies=lambda job: job.state in again, done="queued again", as_json=as_json
-    )
+    chosen = one_of("backend", backend, ["auto", *names()]) if backend else ""
+    act = partial(commands.retry, backend=chosen)
+    _each(lambda _: act, jobs, every, applies=lambda job: job.state in again, done="queued again", as_json=as_json)
 
 
 @app.command(rich_help_panel=QUEUE)
@@ -100,12 +122,18 @@ def rm(jobs: o.Jobs = None, every: o.All = False, as_json: o.AsJson = False) -> 
 @app.command(rich_help_panel=QUEUE)
 def move(
     job: o.Job,
-    place: Annotated[int, typer.Argument(help="Its new place in the queue; 1 is next.", min=1, show_default=False)],
+    place: Annotated[
+        int | None, typer.Argument(help="Its new place in the queue; 1 is next.", min=1, show_default=False)
+    ] = None,
+    priority: o.Priority = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Change a job's place in the queue."""
+    """Change a job's place in the queue, or its priority."""
+    if (place is None) == (priority is None):
+        raise ConfigError("Say the job's new place, or its --priority.", hint="stylizer move 7 1 makes job 7 the next.")
     with Store(settings()[1].store) as store:
-        _tell([commands.move(store, job, place)], f"now at place {place}", as_json)
+        words = f"now at place {place}" if place is not None else f"now of priority {priority}"
+        _tell([commands.move(store, job, place, priority)], words, as_json)
 
 
 def _with_work(verb: Callable[[Store, int, Path], Job | None], here: Places) -> Callable[[Store, int], Job | None]:
@@ -142,7 +170,7 @@ def _tell(jobs: Sequence[Job], done: str, as_json: bool) -> None:
     elif any(job.state is JobState.QUEUED and job.desired is Desired.RUN for job in jobs):
         with Store(settings()[1].store, write=False) as store:
             if not store.has_runner():
-                console.talk("Nobody is painting just now; stylizer run with the same clip starts it.", "dim")
+                console.talk("Nobody is painting just now; stylizer work starts it.", "dim")
 
 
 @app.command(rich_help_panel=KNOW)

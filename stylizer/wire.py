@@ -21,10 +21,12 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -165,38 +167,61 @@ def pack(value: Any) -> Any:
 
 def unpack(kind: Any, raw: Any) -> Any:
     """JSON values as an instance of `kind`; raises KeyError, TypeError or ValueError where they do not fit."""
+    return _reader(kind)(raw)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """What turns JSON values into a `kind`: worked out once, for a store of thousands of jobs reads it often."""
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
-        options = [k for k in typing.get_args(kind) if k is not type(None)]
-        return None if raw is None else unpack(options[0], raw)
+        (inner,) = [_reader(option) for option in typing.get_args(kind) if option is not type(None)]
+        return lambda raw: None if raw is None else inner(raw)
     if origin is tuple:
-        if not isinstance(raw, list):
-            raise TypeError(f"expected a list, got {type(raw).__name__}")
-        inner = typing.get_args(kind)
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(unpack(inner[0], v) for v in raw)
-        return tuple(unpack(k, v) for k, v in zip(inner, raw, strict=True))
+        return _tuple_reader(typing.get_args(kind))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(raw, dict):
-            raise TypeError(f"expected an object for {kind.__name__}, got {type(raw).__name__}")
-        hints = typing.get_type_hints(kind)
-        known = {f.name for f in dataclasses.fields(kind)}
-        if unknown := set(raw) - known:
-            raise ValueError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
-        required = {
-            f.name
-            for f in dataclasses.fields(kind)
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        }
-        if missing := required - set(raw):
-            raise KeyError(f"{kind.__name__} needs {sorted(missing)[0]!r}")
-        return kind(**{name: unpack(hints[name], value) for name, value in raw.items()})
-    if kind in (Path, Fraction, Decimal) or (isinstance(kind, type) and issubclass(kind, Enum)):
-        if not isinstance(raw, str):
-            raise TypeError(f"expected text for {kind.__name__}, got {type(raw).__name__}")
-        return kind(raw)
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
+        return _dataclass_reader(kind)
+    if kind is Path:
+        return lambda raw: Path(_checked(raw, str, kind))
+    if kind in (Fraction, Decimal) or (isinstance(kind, type) and issubclass(kind, Enum)):
+        # There are few frame rates and states.
+        make = lru_cache(maxsize=256)(kind)
+        return lambda raw: make(_checked(raw, str, kind))
+    if kind is float:
+        return lambda raw: raw if type(raw) is float else float(_checked(raw, int, kind))
+    return lambda raw: _checked(raw, kind, kind)
+
+
+def _checked(raw: Any, wanted: type, kind: type) -> Any:
+    if type(raw) is wanted:
+        return raw
+    if not isinstance(raw, wanted) or (isinstance(raw, bool) and wanted is not bool):
         raise TypeError(f"expected {kind.__name__}, got {type(raw).__name__}")
     return raw
+
+
+def _tuple_reader(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        one = _reader(kinds[0])
+        return lambda raw: tuple(map(one, _checked(raw, list, list)))
+    each = [_reader(kind) for kind in kinds]
+    return lambda raw: tuple(one(value) for one, value in zip(each, _checked(raw, list, list), strict=True))
+
+
+def _dataclass_reader(kind: type) -> Callable[[Any], Any]:
+    hints = typing.get_type_hints(kind)
+    every = dataclasses.fields(kind)
+    readers = {f.name: _reader(hints[f.name]) for f in every}
+    missing = dataclasses.MISSING
+    required = {f.name for f in every if f.default is missing and f.default_factory is missing}
+
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            raise TypeError(f"expected an object for {kind.__name__}, got {type(raw).__name__}")
+        if unknown := raw.keys() - readers.keys():
+            raise ValueError(f"{kind.__name__} has no field {min(unknown)!r}")
+        if lacking := required - raw.keys():
+            raise KeyError(f"{kind.__name__} needs {min(lacking)!r}")
+        return kind(**{name: readers[name](value) for name, value in raw.items()})
+
+    return read

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from stylizer import console, screen
-from stylizer.commands import JobView, add, status
+from stylizer.commands import AtWork, JobView, add, status
 from stylizer.config import Config
 from stylizer.errors import StyleError
 from stylizer.jobs import Desired, Encoding, JobState
@@ -61,7 +61,7 @@ def test_each_stage_shows_its_own_numbers(view: JobView) -> None:
     assert "61 of 240 frames · 3.2 fps · 55 s left" in drawn(screen.progress([rendering]))
     assert screen.progress_line(rendering) == "lake.mp4: 61 of 240 frames, 3.2 fps, 55 s left"
     many = [view] * 10
-    assert "and 7 more" in drawn(screen.progress(many))
+    assert "and 7 more" in drawn(screen.progress(many[:3], 7))
 
 
 def test_markup_and_escapes_in_a_file_name_are_only_a_name(view: JobView) -> None:
@@ -104,7 +104,7 @@ def test_progress_without_a_terminal_is_a_line_when_something_changes(
     for quiet, as_json in ((False, False), (True, False), (False, True)):
         with console.Progress(quiet=quiet, as_json=as_json) as progress:
             for _ in range(3):
-                progress.update([rendering])
+                progress.update(AtWork((rendering,), 0))
         out, err = capsys.readouterr()
         assert len(out.splitlines()) == as_json
         assert len(err.splitlines()) == (not quiet and not as_json)
