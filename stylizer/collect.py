@@ -35,28 +35,38 @@ def collect(run: Run) -> None:
                 reject(run, job, name, error)
             continue
         run.answers(name)
-        for report in reports:
-            if report.id in asked:
-                _hear(run, asked[report.id], report, name)
+        # Files are looked at before the store is: then one transaction takes in all that was said.
+        heard = [
+            (asked[report.id], *_looked_at(run, asked[report.id], report, name)) for report in reports if report.id in asked
+        ]
+        with run.store.transaction():
+            for what, report, path in heard:
+                _hear(run, what, report, path, name)
 
 
-def _hear(run: Run, what: Given, report: Report, name: str) -> None:
+def _looked_at(run: Run, what: Given, report: Report, name: str) -> tuple[Report, Path | None]:
+    """A report as it is believed, and the file that is done: one that cannot be had is a failure."""
+    if report.phase is not Phase.DONE:
+        return report, None
+    try:
+        return report, _fetched(run, what, report, run.backend(name))
+    except BackendUnavailable as error:
+        run.trouble(name, error)
+        return Report(report.id, Phase.WAITING), None
+    except (StylizerError, OSError) as error:
+        hint = error.hint if isinstance(error, StylizerError) else ""
+        return Report(report.id, Phase.FAILED, error=str(error), hint=hint, code="output"), None
+
+
+def _hear(run: Run, what: Given, report: Report, path: Path | None, name: str) -> None:
     if report.phase is Phase.LOST:
         anew(run, what, report.error or f"{_called(what)} was lost on {name}; it starts anew.")
     elif report.phase is Phase.FAILED:
         _failed(run, what, report)
     elif report.phase is Phase.RUNNING:
         _running(run, what, report)
-    elif report.phase is Phase.DONE:
-        try:
-            path = _fetched(run, what, report, run.backend(name))
-        except BackendUnavailable as error:
-            run.trouble(name, error)
-        except (StylizerError, OSError) as error:
-            hint = error.hint if isinstance(error, StylizerError) else ""
-            _failed(run, what, Report(report.id, Phase.FAILED, error=str(error), hint=hint, code="output"))
-        else:
-            _finished(run, what, report, path)
+    elif path:
+        _finished(run, what, report, path)
 
 
 def _called(what: Given) -> str:

@@ -100,7 +100,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE chunks ADD COLUMN changed INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX jobs_by_change ON jobs (changed)",
         "CREATE INDEX chunks_by_change ON chunks (changed)",
-        "CREATE INDEX jobs_by_state ON jobs (state, desired)",
+        "CREATE INDEX jobs_by_state ON jobs (state, desired, backend)",
+        "DROP INDEX chunks_by_state",
+        # All that counting what is ready needs.
+        "CREATE INDEX chunks_by_state ON chunks (state, job, start, stop)",
         """
         CREATE TABLE runner (
             one INTEGER PRIMARY KEY CHECK (one = 1),
