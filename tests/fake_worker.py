@@ -1,8 +1,9 @@
 """A real worker process without torch: speaks wire.py, and misbehaves as STYLIZER_FAKE tells it.
 
 STYLIZER_FAKE is JSON: {"pace": seconds a chunk, "paces": {device: seconds},
-"fates": {ID or START: fate}}; START is a chunk's first frame or "fit".
-Fates: crash, crash-once, hang, lie, garbage, fail, input, silent, oom, refuse, clone. Each start is noted in "notes".
+"fates": {START or CLIP: fate}}; START is a chunk's first frame or "fit",
+CLIP the name of its file.
+Fates: crash, crash-once, hang, hog, lie, garbage, fail, input, silent, oom, refuse, clone. Each start is noted in "notes".
 """
 
 import json
@@ -56,7 +57,7 @@ def write(spec: Spec) -> int:
 
 def carry_out(spec: Spec, told: dict) -> None:
     name = "fit" if isinstance(spec, FitSpec) else str(spec.frames.start)
-    fate = told.get("fates", {}).get(name, "")
+    fate = told.get("fates", {}).get(name) or told.get("fates", {}).get(spec.clip.path.name, "")
     if notes := told.get("notes"):
         with Path(notes).open("a", encoding="utf-8") as file:
             file.write(f"{spec.id} {os.getpid()} {spec.device}\n")
@@ -67,6 +68,9 @@ def carry_out(spec: Spec, told: dict) -> None:
         os.kill(os.getpid(), signal.SIGSEGV) if hasattr(signal, "SIGSEGV") else os._exit(139)
     if fate == "oom":
         os._exit(137)
+    if fate == "hog" and isinstance(spec, ChunkSpec):
+        hoard = b"x" * (1 << 30)
+        time.sleep(600 + len(hoard))
     if fate == "hang":
         time.sleep(600)
     if fate == "silent":
