@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from stylizer import azure_verbs, commands, console, screen, studio_verbs, verbs, watch_verbs
+from stylizer import azure_verbs, commands, console, estimate_verbs, screen, studio_verbs, verbs, watch_verbs
 from stylizer import options as o
 from stylizer.config import CHOICES, Places
 from stylizer.errors import ConfigError, JobFailed, StylizerError
@@ -248,6 +248,7 @@ def _measurements(here: Places) -> list[Measurement]:
 
 
 # Last, so that painting comes first in the help.
+app.add_typer(estimate_verbs.app)
 app.add_typer(watch_verbs.app)
 app.add_typer(verbs.app)
 app.add_typer(studio_verbs.app)

@@ -31,6 +31,7 @@ from stylizer.store import Store
 from stylizer.work import ACTIVE, UNDER_WAY, Media, Run, take_back
 
 UNFINISHED = tuple(state for state in JobState if state not in FINISHED)
+LOG_DAYS = 30.0
 TICK = 0.1
 """Seconds between two turns of the loop."""
 
@@ -103,6 +104,7 @@ class Runner:
         try:
             self._store.begin_runner(os.getpid(), self._inbox)
             begin(run)
+            prune(self._places.logs, time.time())
             while not self._stopping:
                 row = self._store.runner()
                 if row.desired is RunnerDesired.STOP:
@@ -165,6 +167,14 @@ def begin(run: Run) -> None:
         for path in folder.iterdir():
             if path not in kept:
                 _clear(path)
+
+
+def prune(logs: Path, now: float) -> None:
+    """Delete logs of chunks that nobody has asked for in a long while."""
+    with suppress(OSError):
+        for path in logs.glob("*.log"):
+            if path.stat().st_mtime < now - LOG_DAYS * 86400:
+                path.unlink(missing_ok=True)
 
 
 def end(run: Run) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stylizer.cli import main
 from stylizer.commands import add
-from stylizer.jobs import Encoding, JobState
+from stylizer.jobs import Encoding, FrameRange, JobState
 from stylizer.store import Store
 from stylizer.video import probe
 from tests import jobs_for_tests as small
@@ -88,6 +88,8 @@ def test_help_names_every_command(typed: Typed) -> None:
     assert said.code == 0
     for command in [
         "run",
+        "watch",
+        "work",
         "preview",
         "status",
         "pause",
@@ -163,6 +165,42 @@ def test_verbs_change_what_is_desired(typed: Typed, home: Path, queued: list[int
     assert typed("cancel", "--all").code == typed("rm", "--all").code == 0
     with Store(home / "jobs.db") as store:
         assert store.jobs() == []
+
+
+def test_the_whole_queue_can_be_held(typed: Typed, home: Path, queued: list[int]) -> None:
+    assert typed("pause", "--all").code == 0
+    assert typed("status", "--json").json["held"] is True and "The queue is paused" in typed("status").out
+    assert typed("pause", queued[0]).code == 0
+    assert typed("resume", "--all", "--json").json["held"] is False
+    found = typed("status", "--json").json["jobs"]
+    assert {job["desired"] for job in found} == {"run"}  # type: ignore[attr-defined]
+
+
+def test_one_job_is_shown_with_its_chunks_and_history(typed: Typed, home: Path, queued: list[int]) -> None:
+    with Store(home / "jobs.db") as store:
+        store.cut(queued[0], [FrameRange(0, 120), FrameRange(120, 240)])
+    said = typed("status", queued[0])
+    assert "a.mp4" in said.out and "a.mp4 is queued" in said.out and "··" in said.out
+    found = typed("status", queued[0], "--json").json
+    assert [chunk["id"] for chunk in found["chunks"]] == [f"{queued[0]}-0000{n}-1" for n in (0, 1)]  # type: ignore[attr-defined]
+    assert found["events"][0]["kind"] == "added" and found["job"]["place"] == 1  # type: ignore[index]
+    assert typed("status", 99).code == 2
+
+
+def test_priority_goes_before_place(typed: Typed, queued: list[int]) -> None:
+    first, _, third = queued
+    assert typed("move", third, "--priority", 5).code == 0
+    found = {job["id"]: job for job in typed("status", "--json").json["jobs"]}  # type: ignore[attr-defined]
+    assert (found[third]["place"], found[third]["priority"], found[first]["place"]) == (1, 5, 2)
+    assert typed("move", third).code == 2 and typed("move", third, 1, "--priority", 5).code == 2
+
+
+def test_a_failed_job_can_go_on_elsewhere(typed: Typed, home: Path, queued: list[int]) -> None:
+    assert typed("cancel", queued[0]).code == 0
+    assert "moon" in typed("retry", queued[0], "--backend", "moon").err
+    assert typed("retry", queued[0], "--backend", "local").code == 0
+    with Store(home / "jobs.db") as store:
+        assert store.job(queued[0]).backend == "local"
 
 
 def test_a_verb_wants_jobs_or_all_but_not_both(typed: Typed, queued: list[int]) -> None:

@@ -477,6 +477,16 @@ def test_leftovers_of_jobs_that_are_gone_go(world: World) -> None:
     assert world.store.tally(job.id).done == 2
 
 
+def test_old_logs_go_and_new_ones_stay(world: World) -> None:
+    logs = places(world.root).logs
+    logs.mkdir()
+    for name, days in (("1-00000-1.log", 40), ("2-00000-1.log", 2)):
+        (logs / name).write_text("said")
+        os.utime(logs / name, (time.time() - days * 86400,) * 2)
+    world.run()
+    assert [path.name for path in logs.iterdir()] == ["2-00000-1.log"]
+
+
 # ---- real processes ----
 
 

@@ -113,7 +113,7 @@ class Ordeal:
         with suppress(OSError):
             (root / "clock").unlink()
         for source in waiting:
-            assert self._come(root, source)
+            assert self._come(root, source), self.toll
         deadline = time.monotonic() + 300
         while self._retry(root) or self._unfinished(root):
             assert time.monotonic() < deadline, "it does not come to an end"
@@ -123,8 +123,8 @@ class Ordeal:
         """A person queues a clip; on a full disk that ends in a sentence and is done again later."""
         try:
             self._add(root, source)
-        except StoreError:
-            self.toll["verbs refused by a full disk"] += 1
+        except StoreError as error:
+            self.toll[f"refused: {error.message}"] += 1
             return False
         self.toll["clips that came"] += 1
         return True

@@ -1,0 +1,137 @@
+"""`stylizer estimate`: time and money for a clip before anything is started. Joined into cli.py."""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stylizer import console, screen
+from stylizer import options as o
+from stylizer.config import Config
+from stylizer.errors import ConfigError
+from stylizer.estimate import Estimate, Measurement, rate_here
+from stylizer.jobs import Clip, Look, Quality
+from stylizer.options import PAINT, one_of, settings
+from stylizer.store import Store
+
+if TYPE_CHECKING:
+    from backends.azure.planner import Plan
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What painting a clip comes to at one place."""
+
+    backend: str
+    where: str
+    seconds: float | None
+    """None where nothing is known yet."""
+    cost: str
+    """Empty where it costs nothing."""
+    basis: str
+
+
+@app.command(rich_help_panel=PAINT)
+def estimate(
+    clip: o.Source,
+    size: o.Size = None,
+    quality: o.Quality = "",
+    backend: Annotated[str, typer.Option("--backend", help="Only there: local or azure.", show_default=False)] = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """How long a clip takes and what it costs, here and in the cloud, and what the numbers rest on."""
+    from stylizer.video import probe
+
+    config, here = settings()
+    chosen = one_of("backend", backend, ["local", "azure"]) if backend else ""
+    if chosen == "azure" and not config.azure.batch:
+        raise ConfigError("Azure is not set up.", hint="stylizer azure init asks what it needs to know.")
+    found = probe(clip, config.limits)
+    look = Look((), quality=Quality(one_of("quality", quality or config.look.quality, list(Quality))), size=size or None)
+    with Store(here.store) as store:
+        known = store.measurements()
+    offers = [*([] if chosen == "azure" else _here(found, look, known))]
+    plans: Sequence[Plan] = ()
+    if chosen == "azure" or (config.azure.batch and not chosen):
+        from backends.azure.planner import plans as all_plans
+        from backends.azure.prices import SIZES
+
+        plans = all_plans(found, look, config, SIZES, known)
+        offers += [_rented(one) for one in _worth_a_look(plans)]
+    if as_json:
+        places = [
+            {"backend": one.backend, "where": one.where, "seconds": one.seconds, "cost": one.cost, "basis": one.basis}
+            for one in offers
+        ]
+        console.answer(clip=str(found.path), frames=found.frames, duration=found.duration, places=places)
+        return
+    console.show(_table(offers))
+    if chosen == "azure":
+        _show_trade_off(found, look, config, known)
+
+
+def _here(clip: Clip, look: Look, known: Sequence[Measurement]) -> Iterator[Offer]:
+    """On each device of this machine that has been measured; a line that says so where none has."""
+    devices = dict.fromkeys(m.device for m in known if not m.device.startswith("azure"))
+    for device in devices:
+        if one := here(clip, look, [m for m in known if m.device == device]):
+            yield Offer("local", device, one.seconds, "", one.basis)
+    if not devices:
+        yield Offer(
+            "local", "this machine", None, "", "nothing is measured here yet; a first run, or stylizer preview, does"
+        )
+
+
+def here(clip: Clip, look: Look, known: Sequence[Measurement]) -> Estimate | None:
+    """Painting and fitting as measured before; None if never."""
+    scale = look.size / max(clip.width, clip.height) if look.size else 1.0
+    found = rate_here(known, width=round(clip.width * scale), height=round(clip.height * scale))
+    if found is None:
+        return None
+    rate, measured = found
+    day = time.strftime("%Y-%m-%d", time.localtime(measured.at))
+    return Estimate(clip.frames, clip.frames / rate, None, 0, f"without the fit, as measured on {day}")
+
+
+def _worth_a_look(plans: Sequence[Plan]) -> list[Plan]:
+    """Of all plans those that no other one beats in both time and money, cheapest first."""
+    kept: list[Plan] = []
+    for one in sorted(plans, key=lambda plan: (plan.cost, plan.seconds)):
+        if not kept or one.seconds < kept[-1].seconds * 0.9:
+            kept.append(one)
+    return kept
+
+
+def _rented(one: Plan) -> Offer:
+    machines = f"{one.nodes} x {one.size.removeprefix('Standard_')} {'Spot' if one.spot else 'dedicated'}"
+    return Offer("azure", machines, one.seconds, f"{one.cost:.2f} {one.currency}", one.basis)
+
+
+def _table(offers: Sequence[Offer]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 2, 0, 0))
+    for name in ("place", "machine", "time", "money", "rests on"):
+        table.add_column(name, justify="right" if name in ("time", "money") else "left", overflow="fold")
+    for one in offers:
+        took = "?" if one.seconds is None else screen.duration(one.seconds)
+        table.add_row(one.backend, Text(one.where), took, one.cost or "-", Text(one.basis, "dim"))
+    return table
+
+
+def _show_trade_off(clip: Clip, look: Look, config: Config, known: Sequence[Measurement]) -> None:
+    """Few long chunks waste less on starting, many short ones lose less to a machine that is taken away."""
+    from backends.azure.planner import trade_off
+
+    console.talk("Chunks of other lengths, on the machines of the settings:", "dim")
+    for seconds, one in trade_off(clip, look, config, known):
+        console.talk(f"  {seconds:>4.0f} s  {one.sentence}", "dim")
