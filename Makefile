@@ -15,7 +15,7 @@ VENV := $(PYTHON) -m venv .venv
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check examples benchmark clean
+.PHONY: demo test check torture scale azure-demo examples benchmark clean
 
 demo: .venv/ready examples  ## paint the example clip
 	$(BIN)/stylizer run examples/out/clip.mp4 --style examples/out/art.jpg --output demo/clip.art.mp4
@@ -29,6 +29,12 @@ check: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+torture: .venv/tested  ## what a week can do to it, in five minutes; SECONDS=3600 takes longer
+	$(BIN)/python -m tests.torture --seconds $(or $(SECONDS),300)
+
+scale: .venv/tested  ## how start, status and a turn of the runner grow with the queue
+	$(BIN)/python -m tests.torture.scale
 
 examples: examples/out/clip.mp4
 

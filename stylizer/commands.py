@@ -11,7 +11,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -216,6 +216,15 @@ def hold(store: Store, held: bool) -> None:
             store.note(None, None, "queue", "The queue is paused." if held else "The queue goes on.")
 
 
+def send_to(store: Store, job: int, backend: str) -> Job:
+    """Let another backend (or auto) have what is still to be painted of a job. ConfigError if it is finished."""
+    with store.transaction():
+        found = store.job(job)
+        if found.state in FINISHED:
+            raise ConfigError(f"Job {job} is {found.state}.", hint=f"To try it elsewhere: stylizer retry {job} --backend ‥")
+        return store.change(job, "placed", f"What is left of it goes to {backend}.", backend=backend)
+
+
 def retry(store: Store, job: int, backend: str = "") -> Job:
     """Try a failed or cancelled job again, on another backend if one is named; finished chunks are kept. ConfigError for
     a job in another state.
@@ -297,7 +306,7 @@ def status(store: Store) -> Status:
         for one in money:
             costs[one.meter.job] = (*costs.get(one.meter.job, ()), one)
         views = tuple(
-            _view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs
+            view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs
         )
     left = [view for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
     etas = [view.eta for view in left if view.eta is not None]
@@ -313,8 +322,8 @@ def detail(store: Store, job: int, events: int = 200) -> Detail:
         found, known = store.job(job), store.measurements()
         queue = store.ids(tuple(state for state in JobState if state not in FINISHED))
         place = queue.index(job) + 1 if job in queue else None
-        view = _view(store, found, store.tally(job), known, place, tuple(store.money(job)))
-        return Detail(view, tuple(store.chunks(job)), tuple(store.events(job=job, most=events)))
+        looked = view(store, found, store.tally(job), known, place, tuple(store.money(job)))
+        return Detail(looked, tuple(store.chunks(job)), tuple(store.events(job=job, most=events)))
 
 
 def at_work(store: Store, jobs: Collection[int] | None = None) -> AtWork:
@@ -324,11 +333,11 @@ def at_work(store: Store, jobs: Collection[int] | None = None) -> AtWork:
         active = [job for job in store.jobs(ACTIVE) if jobs is None or job.id in jobs]
         queued = [number for number in store.ids((JobState.QUEUED,)) if jobs is None or number in jobs]
         shown = [*active, *map(store.job, queued[:MOST_WAITING])]
-        views = tuple(_view(store, job, store.tally(job.id) if job.state in ACTIVE else None, known, None) for job in shown)
+        views = tuple(view(store, job, store.tally(job.id) if job.state in ACTIVE else None, known, None) for job in shown)
     return AtWork(views, len(queued) - len(shown) + len(active))
 
 
-def _view(
+def view(
     store: Store,
     job: Job,
     tally: Tally | None,
@@ -336,6 +345,7 @@ def _view(
     place: int | None,
     money: tuple[Money, ...] = (),
 ) -> JobView:
+    """A job as a person looks at it, from what the caller has read of it; `tally` None: it is not cut yet."""
     if tally is None or not tally.chunks:
         tally = Tally(frames_total=job.clip.frames)
     eta, basis = (None, "") if job.state in FINISHED else _eta(store, job, tally, known)
@@ -348,13 +358,19 @@ def _view(
 
 def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tuple[float | None, str]:
     """Seconds left and what they rest on: this job's own pace as soon as it has one, else what was measured before."""
-    left = tally.frames_total - tally.frames_done
     warm = [
         chunk.fps
         for chunk in (store.chunks(job.id, (ChunkState.RUNNING,)) if tally.running else ())
         if chunk.fps > 0 and chunk.frames_done >= WARM_FRAMES
     ]
-    own = (store.rates(job.id) if tally.done else []) + warm
+    return time_left(job, tally, (store.rates(job.id) if tally.done else []) + warm, known)
+
+
+def time_left(job: Job, tally: Tally, own: Sequence[float], known: Sequence[Measurement]) -> tuple[float | None, str]:
+    """Seconds left of an unfinished job and what they rest on: the frames a second of its `own` chunks, each on its own
+    device, else what was measured before; (None, "") where nothing is known.
+    """
+    left = tally.frames_total - tally.frames_done
     if own:
         # The median: one chunk that hung or was cheap says little of the others.
         return left / (statistics.median(own) * max(1, tally.running)), "this job's own pace"
