@@ -6,9 +6,10 @@ What a spec's output holds depends on the spec alone and not on its id, as with 
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,10 @@ from stylizer.jobs import Clip, Look
 from stylizer.wire import FitSpec, Spec, pack
 
 FIT_STEPS = 100
+GONE_SECONDS = 30.0
+"""A machine that was taken from us is still told of for so long."""
+SWAY = 0.06
+"""Share by which the speed that is reported goes up and down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +35,48 @@ class Fate:
 
     phase: Phase = Phase.DONE
     share: float = 1.0
-    error: str = "The fake worker was told to fail."
+    error: str = ""
     retryable: bool = True
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Where one spec is carried out at a time; with kind cloud a machine that is rented while it is needed."""
+
+    worker: str
+    """What reports call it."""
+    node: str
+    speed: float
+    free_at: float = 0.0
+    job: int = 0
+    """Who pays for it."""
+    state: str = ""
+    """Of the machine; empty while none is rented."""
+    since: float = 0.0
+
+    def become(self, state: str, now: float) -> None:
+        if state != self.state:
+            self.state, self.since = state, now
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
     spec: Spec
     fate: Fate
+    slot: _Slot
     start: float
 
 
 class FakeBackend:
-    """`slots` specs at once, `speed` frames (or steps of a fit) a second each, on `clock`.
+    """`slots` specs at once, `speed` frames (or steps of a fit) a second each, on `clock`; or with `workers` one slot for
+    each name, at its own speed.
 
     A share `failures` of the specs fails and a share `losses` is lost, by `seed` and the spec's id; `script` decides all
-    of it where it is given. `trouble`, while set, is raised by every verb: a backend that is unwell.
+    of it where it is given. `trouble`, while set, is raised by every verb: a backend that is unwell. `write` makes the
+    output of a spec.
 
-    With `kind` cloud its slots are rented machines: each costs `price` an hour from when it is given work until it has done
-    all of it.
+    With `kind` cloud its slots are rented machines of that `size`: each starts for `boot` seconds, is kept for `linger`
+    seconds without work, and costs `price` an hour all the while.
     """
 
     def __init__(
@@ -57,45 +85,63 @@ class FakeBackend:
         *,
         slots: int = 2,
         speed: float = 200.0,
+        workers: Mapping[str, float] | None = None,
         failures: float = 0.0,
         losses: float = 0.0,
         seed: int = 0,
         script: Callable[[Spec], Fate] | None = None,
+        write: Callable[[Spec, Path], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         name: str = "fake",
         kind: str = "cpu",
         price: Decimal = Decimal(0),
+        boot: float = 0.0,
+        linger: float = 0.0,
+        size: str = "an imagined GPU",
     ) -> None:
-        self.name, self._kind, self._price = name, kind, price
+        self.name, self._kind, self._price, self._size = name, kind, price, size
+        self._boot, self._linger = boot, linger
         self._spent: dict[int, Decimal] = {}
         self._metered_at = clock()
         self.trouble: BackendError | None = None
-        self._slots, self._speed, self._clock = slots, speed, clock
+        self._clock = clock
         self._failures, self._losses, self._seed = failures, losses, seed
         self._script = script or self._by_chance
+        self._write = write or _write
         self._given: dict[str, _Given] = {}
         self._ended: dict[str, Report] = {}
-        self._free_at = [0.0] * slots
+        before = f"{name} " if kind == "cloud" else ""
+        self._slots = [_Slot(before + worker, worker, pace) for worker, pace in (workers or {}).items()]
+        self._slots = self._slots or [_Slot(name, f"{name}-{n}", speed) for n in range(slots)]
 
     def capacity(self) -> Capacity:
         self._check()
         self._settle()
-        free = max(0, self._slots - len(self._given))
-        return Capacity(self._slots, free, f"{self._slots} imagined devices", float(self._price), self._kind)
+        count = len(self._slots)
+        free = max(0, count - len(self._given))
+        return Capacity(count, free, f"{count} imagined devices", float(self._price), self._kind)
 
     def estimate(self, clip: Clip, look: Look) -> Estimate:  # noqa: ARG002  # a fake is as fast in any look
-        return Estimate(clip.frames, clip.frames / (self._speed * self._slots), None, 0, "the script")
+        seconds = clip.frames / sum(slot.speed for slot in self._slots)
+        hours = Decimal((seconds + self._boot) / 3600)
+        cost = round(hours * self._price * len(self._slots), 4) if self._price else None
+        return Estimate(clip.frames, seconds + self._boot, cost, 0, "the script")
 
     def submit(self, specs: Sequence[Spec]) -> None:
         self._check()
         self._meter()
+        now = self._clock()
         for spec in specs:
             if spec.id in self._given or spec.id in self._ended:
                 continue
-            slot = self._free_at.index(min(self._free_at))
-            start = max(self._clock(), self._free_at[slot])
-            given = _Given(spec, self._script(spec), start)
-            self._free_at[slot] = start + _work(spec) * given.fate.share / self._speed
+            slot = min(self._slots, key=lambda one: one.free_at)
+            start = max(now, slot.free_at)
+            if self._kind == "cloud" and slot.state not in ("running", "idle", "starting"):
+                slot.become("starting" if self._boot else "running", now)
+                start += self._boot
+            given = _Given(spec, self._script(spec), slot, start)
+            slot.free_at = start + _work(spec) * given.fate.share / slot.speed
+            slot.job = _job(spec.id)
             self._given[spec.id] = given
 
     def poll(self, ids: Collection[str]) -> Sequence[Report]:
@@ -115,8 +161,7 @@ class FakeBackend:
         for name in ids:
             self._given.pop(name, None)
             self._ended.pop(name, None)
-        if not self._given:
-            self._free_at = [0.0] * self._slots
+        self._free()
 
     def meters(self) -> Sequence[Meter]:
         self._check()
@@ -126,15 +171,30 @@ class FakeBackend:
     def stop_spending(self, job: int) -> None:
         self._check()
         self.cancel([name for name in self._given if _job(name) == job])
+        for slot in self._slots:
+            if slot.job == job:
+                slot.become("", self._clock())
 
     def close(self) -> None:
         self._given.clear()
         self._ended.clear()
-        self._free_at = [0.0] * self._slots
+        self._free()
+        for slot in self._slots:
+            slot.become("", self._clock())
 
     def _check(self) -> None:
         if self.trouble:
             raise self.trouble
+
+    def _free(self) -> None:
+        """What is left on each slot decides when it is free."""
+        for slot in self._slots:
+            ends = [
+                given.start + _work(given.spec) * given.fate.share / slot.speed
+                for given in self._given.values()
+                if given.slot is slot
+            ]
+            slot.free_at = max(ends, default=0.0)
 
     def _by_chance(self, spec: Spec) -> Fate:
         chance = random.Random(f"{self._seed} {spec.id}")  # noqa: S311  # a script, not a secret
@@ -146,44 +206,62 @@ class FakeBackend:
         return Fate()
 
     def _done(self, given: _Given) -> int:
-        return max(0, int((self._clock() - given.start) * self._speed + 1e-9))
+        return max(0, int((self._clock() - given.start) * given.slot.speed + 1e-9))
 
     def _meter(self) -> None:
-        """Count what the slots that are at work have cost since the last time."""
+        """Bring the rented machines up to now, and count what they have cost since the last time."""
         now = self._clock()
         hours, self._metered_at = Decimal(now - self._metered_at) / 3600, now
-        if self._price:
-            for name, given in self._given.items():
-                if given.start <= now:
-                    self._spent[_job(name)] = self._spent.get(_job(name), Decimal(0)) + hours * self._price
+        if self._kind != "cloud":
+            return
+        at_work = {id(given.slot): given for given in self._given.values() if given.start <= now}
+        needed = {id(given.slot) for given in self._given.values()}
+        for slot in self._slots:
+            given = at_work.get(id(slot))
+            if given:
+                slot.job = _job(given.spec.id)
+                slot.become("running", given.start if slot.state == "starting" else now)
+            elif slot.state == "running" or (slot.state == "starting" and id(slot) not in needed):
+                slot.become("idle", now)
+            if slot.state in ("starting", "running", "idle"):
+                self._spent[slot.job] = self._spent.get(slot.job, Decimal(0)) + hours * self._price
+            if slot.state in ("idle", "preempted"):
+                kept = self._linger if slot.state == "idle" else GONE_SECONDS
+                slot.become(slot.state if now - slot.since < kept else "", now)
 
     def _metered(self, job: int) -> Meter:
-        given = {name: one for name, one in self._given.items() if _job(name) == job and one.start <= self._clock()}
+        rented = [slot for slot in self._slots if slot.job == job and slot.state]
+        prices = [Decimal(0) if slot.state == "preempted" else self._price for slot in rented]
         nodes = tuple(
-            Node(f"{self.name}-{n}", "running", "an imagined GPU", True, one.start, self._price)
-            for n, one in enumerate(given.values())
+            Node(slot.node, slot.state, self._size, True, slot.since, price)
+            for slot, price in zip(rented, prices, strict=True)
         )
-        spent = round(self._spent[job], 6)
-        return Meter(job, spent, self._price * len(nodes), "USD", "the script", self._clock(), nodes, not nodes)
+        per_hour, spent = sum(prices, Decimal(0)), round(self._spent[job], 6)
+        return Meter(job, spent, per_hour, "USD", "imagined prices", self._clock(), nodes, not per_hour)
 
     def _settle(self) -> None:
         """Write the outputs of what has ended by now."""
         self._meter()
         for name, given in list(self._given.items()):
-            work, fate = _work(given.spec), given.fate
+            work, fate, slot = _work(given.spec), given.fate, given.slot
             if self._done(given) < work * fate.share:
                 continue
             del self._given[name]
             if fate.phase is Phase.DONE:
-                _write(given.spec)
-                digest, seconds = digest_of(given.spec.output), work / self._speed
+                _publish(given.spec, self._write)
+                digest, seconds = digest_of(given.spec.output), work / slot.speed
                 self._ended[name] = Report(
-                    name, Phase.DONE, work, work, self._speed, self.name, digest=digest, seconds=seconds
+                    name, Phase.DONE, work, work, slot.speed, slot.worker, digest=digest, seconds=seconds
                 )
             elif fate.phase is Phase.FAILED:
+                error = fate.error or "The fake worker was told to fail."
                 self._ended[name] = Report(
-                    name, Phase.FAILED, worker=self.name, error=fate.error, retryable=fate.retryable, log=fate.error
+                    name, Phase.FAILED, worker=slot.worker, error=error, retryable=fate.retryable, log=error
                 )
+            else:
+                self._ended[name] = Report(name, Phase.LOST, error=fate.error)
+                if self._kind == "cloud":
+                    slot.become("preempted", self._clock())
 
     def _report(self, name: str) -> Report:
         if name in self._ended:
@@ -191,10 +269,12 @@ class FakeBackend:
         given = self._given.get(name)
         if given is None:
             return Report(name, Phase.LOST)
-        if given.start > self._clock():
+        since = self._clock() - given.start
+        if since < 0:
             return Report(name, Phase.WAITING)
-        work = _work(given.spec)
-        return Report(name, Phase.RUNNING, min(work, self._done(given)), work, self._speed, self.name)
+        work, slot = _work(given.spec), given.slot
+        fps = slot.speed * (1 + SWAY * math.sin(since))
+        return Report(name, Phase.RUNNING, min(work, self._done(given)), work, fps, slot.worker)
 
 
 def _job(name: str) -> int:
@@ -205,13 +285,17 @@ def _work(spec: Spec) -> int:
     return FIT_STEPS if isinstance(spec, FitSpec) else len(spec.frames)
 
 
-def _write(spec: Spec) -> None:
+def _publish(spec: Spec, write: Callable[[Spec, Path], None]) -> None:
     spec.output.parent.mkdir(parents=True, exist_ok=True)
     part = spec.output.with_name(spec.output.name + ".part")
+    write(spec, part)
+    settle(part, spec.output)
+
+
+def _write(spec: Spec, part: Path) -> None:
     if isinstance(spec, FitSpec):
         # The smallest file that passes for a checkpoint: one byte of weights.
         header = json.dumps({"fake": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
         part.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     else:
         part.write_text(json.dumps({"frames": pack(spec.frames), "look": pack(spec.look)}), encoding="utf-8")
-    settle(part, spec.output)

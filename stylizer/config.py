@@ -123,6 +123,10 @@ class AzureDefaults:
     spot: bool = True
     image: str = ""
     """Container image with the worker; empty: nodes install the wheel that we upload."""
+    python: str = ""
+    """The interpreter of nodes whose own image has stylizer; empty: the one of `image`, or one that we install."""
+    start: str = ""
+    """What a node does first, for bash; empty: see that the GPU answers and install what is missing."""
     subnet: str = ""
     wall_clock_hours: float = 6.0
     """No Batch job outlives this; short-lived links end with it."""
@@ -142,7 +146,11 @@ class Limits:
     file_gigabytes: float = 200.0
 
 
-CHOICES = {"burst": ("never", "when-late", "always")}
+CHOICES = {
+    "burst": ("never", "when-late", "always"),
+    "quality": ("draft", "standard", "high"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+}
 """What keys may say that take one of a few words."""
 
 
@@ -189,20 +197,34 @@ def places() -> Places:
     )
 
 
+def example() -> str:
+    """The commented config.toml with every key at its default: in an installed package, or at the root of a checkout."""
+    here = Path(__file__).parent
+    found = next((path for path in (here / "config.toml", here.parent / "config.toml") if path.is_file()), None)
+    return found.read_text(encoding="utf-8") if found else ""
+
+
 def load_config(path: Path) -> Config:
     """The config in `path`, or the defaults if there is no such file; ConfigError for anything that is not understood."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return Config()
+    loaded: Config = checked(Config, read_toml(path), path)
+    return loaded
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says; ConfigError if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The config {path} cannot be read: {error}.") from None
-    try:
-        raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The config {path} is not valid TOML: {error}.", hint="Mend that line.") from None
-    loaded: Config = _section(Config, raw, path, "")
-    return loaded
+
+
+def checked(kind: Any, raw: dict[str, Any], path: Path) -> Any:
+    """What the file `path` says as an instance of the dataclass `kind`; ConfigError for what it does not know."""
+    return _section(kind, raw, path, "")
 
 
 def _section(kind: Any, raw: dict[str, Any], path: Path, prefix: str) -> Any:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from stylizer.errors import ConfigError
+from stylizer.machine import cores, memory, processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +44,8 @@ def devices() -> tuple[Device, ...]:
             facts = torch.cuda.get_device_properties(index)
             found.append(Device(f"cuda:{index}", facts.name, facts.total_memory))
     if torch.backends.mps.is_available():
-        found.append(Device("mps", _processor(), _memory()))
-    return (*found, Device("cpu", _processor(), _memory(), cores()))
+        found.append(Device("mps", processor(), memory()))
+    return (*found, Device("cpu", processor(), memory(), cores()))
 
 
 def choose(wanted: str) -> Choice:
@@ -66,34 +62,3 @@ def choose(wanted: str) -> Choice:
         f"There is no device {wanted!r} here; there {'is' if len(here) == 1 else 'are'} {', '.join(d.label for d in here)}.",
         hint="Choose one of these with --device, or leave it at auto; stylizer doctor says more.",
     )
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """What the processor is called."""
-    if sys.platform == "linux":
-        try:
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith(("model name", "Model")):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            pass
-    if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False)
-        if asked.stdout.strip():
-            return asked.stdout.strip()
-    return platform.processor() or platform.machine() or "processor"
-
-
-def _memory() -> int:
-    """Bytes of main memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

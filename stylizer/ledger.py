@@ -100,6 +100,14 @@ class Ledger(Database):
         """Pause the whole queue, or let it go on."""
         self._change("UPDATE runner SET held = ?", (held,))
 
+    def told(self) -> int:
+        """Up to which event messages were sent; 0: none were wanted so far."""
+        return int(self._value("SELECT told FROM runner"))
+
+    def set_told(self, seq: int) -> None:
+        """Messages of events up to this one are sent, or are as good as sent."""
+        self._change("UPDATE runner SET told = ?", (seq,))
+
     # ---- inboxes ----
 
     def found(self, inbox: str, states: Collection[Arrival] = tuple(Arrival)) -> list[Found]:
@@ -134,11 +142,15 @@ class Ledger(Database):
         self._change("INSERT OR IGNORE INTO deliveries (job, target) VALUES (?, ?)", (job, rows.clean(target)))
 
     def deliveries(self, job: int | None = None, *, due: bool = False) -> list[Delivery]:
-        """Of one job or of all; with `due` those that are not made yet and whose job is done."""
+        """Of one job or of all; with `due` those whose job is done and that are not made since."""
         sql = "SELECT deliveries.* FROM deliveries JOIN jobs ON jobs.id = job WHERE (? IS NULL OR job = ?)"
         if due:
-            sql += " AND done_at IS NULL AND jobs.state = 'done'"
+            sql += " AND jobs.state = 'done' AND (done_at IS NULL OR done_at < jobs.finished_at)"
         return [Delivery(**dict(row)) for row in self._query(sql + " ORDER BY job, target", (job, job))]
+
+    def drop_deliveries(self, target: str, but: int) -> None:
+        """That place is for this job alone from now on: no other's output is brought there any more."""
+        self._change("DELETE FROM deliveries WHERE target = ? AND job != ?", (rows.clean(target), but))
 
     def delivered(self, job: int, target: str, error: str = "") -> None:
         """It is there; or it failed once more, for this reason."""

@@ -155,6 +155,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # The last event that people were told of by messages; 0: begin with the next one.
+        "ALTER TABLE runner ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX deliveries_by_target ON deliveries (target)",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -38,12 +38,18 @@ def _cached_list(folder: Path, fingerprint: str) -> tuple[list[Path], str]:  # n
 def listed(folder: Path) -> tuple[list[Path], str]:
     """The pictures in a folder in order, and a fingerprint of them. OSError if it cannot be read."""
     files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    files = [p for p in files if not is_style(p.name)]
     files.sort(key=natural)
     whole = hashlib.sha256()
     for path in files:
         facts = path.stat()
         whole.update(f"{path.name}\0{facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return files, whole.hexdigest()[:32]
+
+
+def is_style(name: str) -> bool:
+    """Whether a picture says by its name that it is a style and not to be painted: style.jpg, style-2.png, …"""
+    return bool(re.fullmatch(r"style([-_ ].*)?\.(jpe?g|png|webp|tiff?|bmp|gif)", name, re.IGNORECASE))
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:

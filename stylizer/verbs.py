@@ -14,7 +14,7 @@ import typer
 from stylizer import commands, console, screen, style_verbs
 from stylizer import options as o
 from stylizer.backend import names
-from stylizer.config import Config, Places, places
+from stylizer.config import Config, Places, example, places
 from stylizer.errors import ConfigError
 from stylizer.jobs import FINISHED, Desired, Job, JobState
 from stylizer.options import KNOW, QUEUE, one_of, settings
@@ -226,20 +226,11 @@ def config_init(as_json: o.AsJson = False) -> None:
     if path.exists():
         raise ConfigError(f"There is a config already: {path}.", hint="Change that one, or move it away first.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_example(), encoding="utf-8")
+    path.write_text(example() or screen.toml(Config()) + "\n", encoding="utf-8")
     if as_json:
         console.answer(path=str(path))
     else:
         console.line(str(path))
-
-
-def _example() -> str:
-    """The commented example: it lies in an installed package, and at the root of a checkout."""
-    here = Path(__file__).parent
-    for path in (here / "config.toml", here.parent / "config.toml"):
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    return screen.toml(Config()) + "\n"
 
 
 app.add_typer(style_verbs.app, name="styles", rich_help_panel=KNOW)

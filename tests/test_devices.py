@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylizer.devices import choose, cores, devices
+from stylizer.devices import choose, devices
 from stylizer.errors import ConfigError
+from stylizer.machine import cores
 
 
 def test_there_is_always_a_processor_and_it_has_a_name() -> None:

@@ -1,5 +1,6 @@
-"""Clips are painted twice: once in peace, once while runners and workers are killed, the disk fills up, the output folder
-goes away, the clock jumps, the cache is deleted, files arrive in halves and a second runner comes. Then both are compared.
+"""Clips, a few of them under two names, are painted twice: once in peace, once while runners and workers are killed, the
+disk fills up, the output folder goes away, the clock jumps, the cache is deleted, files arrive in halves and a second
+runner comes. Then both are compared.
 """
 
 from __future__ import annotations
@@ -20,12 +21,10 @@ import av
 import psutil
 
 from stylizer import commands
-from stylizer.config import Limits, LookDefaults
 from stylizer.errors import StoreError
 from stylizer.files import digest_of
-from stylizer.jobs import ChunkState, Encoding, JobState
+from stylizer.jobs import ChunkState, JobState
 from stylizer.store import Store
-from stylizer.styles import look_from
 from stylizer.video import probe
 from tests.media import make_clip, scene
 from tests.torture.program import places
@@ -52,7 +51,12 @@ class Ordeal:
         self._sources = root / "sources"
         self._sources.mkdir()
         for number in range(clips):
-            make_clip(self._sources / f"clip {number:03}.mp4", size=SIZE, **KINDS[number % len(KINDS)])  # type: ignore[arg-type]
+            path = self._sources / f"clip {number:03}.mp4"
+            if number % 6 == 5:
+                shutil.copy(self._sources / f"clip {number - 1:03}.mp4", path)
+                continue
+            kind = KINDS[number % len(KINDS)]
+            make_clip(path, size=SIZE, metadata={"title": str(number)}, **kind)  # type: ignore[arg-type]
         self._style = root / "style.png"
         _picture(self._style)
         self._runners: list[subprocess.Popen[bytes]] = []
@@ -63,16 +67,16 @@ class Ordeal:
     def calm(self) -> None:
         """Paint every clip undisturbed."""
         root = self._root / "calm"
-        root.mkdir()
-        for source in sorted(self._sources.iterdir()):
-            self._add(root, source)
+        self._furnish(root)
+        for source in self._sources.iterdir():
+            shutil.copy(source, root / "inbox" / source.name)
         assert self._start(root, "").wait(600) == 0
 
-    def _add(self, root: Path, source: Path) -> None:
-        (root / "out").mkdir(exist_ok=True)
-        look = look_from([self._style], LookDefaults(), Limits(), quality="draft")
-        with Store(places(root).store) as store:
-            commands.add(store, probe(source), look, Encoding(), root / "out" / source.name)
+    def _furnish(self, root: Path) -> None:
+        root.mkdir(exist_ok=True)
+        for name in ("inbox", "out"):
+            (root / name).mkdir()
+        shutil.copy(self._style, root / "style.png")
 
     def _start(self, root: Path, stay: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.torture.program", str(root), stay]
@@ -88,7 +92,7 @@ class Ordeal:
         root = self._root / "mad"
         root.mkdir()
         self._mount(root)
-        (root / "out").mkdir()
+        self._furnish(root)
         waiting = sorted(self._sources.iterdir())
         troubles = [self._kill_runner, self._kill_worker, self._second_runner, self._fill, self._hide_output]
         troubles += [self._jump, self._delete_cache, self._kill_runner, self._kill_worker]
@@ -115,18 +119,34 @@ class Ordeal:
         for source in waiting:
             assert self._come(root, source), self.toll
         deadline = time.monotonic() + 300
+        assert self._start(root, "").wait(300) == 0
         while self._retry(root) or self._unfinished(root):
             assert time.monotonic() < deadline, "it does not come to an end"
             assert self._start(root, "").wait(300) == 0
 
     def _come(self, root: Path, source: Path) -> bool:
-        """A person queues a clip; on a full disk that ends in a sentence and is done again later."""
+        """A clip is copied into the inbox: slowly, from elsewhere, or under another name first. On a full disk it is not."""
+        inbox = root / "inbox"
+        whole = source.read_bytes()
+        way = self._chance.choice(["slow", "renamed", "temporary", "at once"])
         try:
-            self._add(root, source)
-        except StoreError as error:
-            self.toll[f"refused: {error.message}"] += 1
+            if way == "slow":
+                half = len(whole) // 2
+                (inbox / source.name).write_bytes(whole[:half])
+                # Longer than a file needs to stand still, so that a half is looked at.
+                time.sleep(self._chance.uniform(0.1, 2.0))
+                with (inbox / source.name).open("ab") as file:
+                    file.write(whole[half:])
+            else:
+                first = {"renamed": root / "elsewhere", "temporary": inbox / f".{source.name}.Xy12ab"}.get(way)
+                (first or inbox / source.name).write_bytes(whole)
+                if first:
+                    first.rename(inbox / source.name)
+        except OSError:
+            (inbox / source.name).unlink(missing_ok=True)
+            self.toll["copies that a full disk ended"] += 1
             return False
-        self.toll["clips that came"] += 1
+        self.toll[f"clips that came {way}"] += 1
         return True
 
     def _retry(self, root: Path) -> int:
@@ -224,21 +244,26 @@ class Ordeal:
             jobs = store.jobs()
             self.toll["jobs"] = len(jobs)
             found += [f"job {job.id} is {job.state}: {job.error}" for job in jobs if job.state is not JobState.DONE]
-            if sorted(job.clip.path.name for job in jobs) != sources:
-                found.append("not every clip has exactly one job")
+            contents = sorted(digest_of(path) for path in self._sources.iterdir())
+            if sorted({digest_of(job.clip.path) for job in jobs}) != sorted(set(contents)) or len(jobs) != len(
+                set(contents)
+            ):
+                found.append("not every content has exactly one job")
             for job in jobs:
                 chunks = store.chunks(job.id)
                 self.toll["chunks"] += len(chunks)
                 self.toll["attempts"] += sum(chunk.attempt for chunk in chunks)
                 found += [f"chunk {c.id} is {c.state}" for c in chunks if c.state is not ChunkState.DONE]
-        if sorted(path.name for path in (mad / "out").iterdir()) != sources:
-            found.append(f"the output folder holds {sorted(path.name for path in (mad / 'out').iterdir())}")
-        for name in sources:
-            if digest_of(mad / "out" / name) != digest_of(calm / "out" / name):
-                found.append(f"{name} differs from the undisturbed run's")
-            self.toll["frames"] += _frames(mad / "out" / name)
-            if _frames(mad / "out" / name) != probe(self._sources / name).frames:
-                found.append(f"{name} has not every frame")
+        outputs = {path.name for path in (mad / "out").iterdir()}
+        wanted = {f"{Path(name).stem}.style.mp4": name for name in sources}
+        if outputs != set(wanted):
+            found.append(f"the output folder holds {sorted(outputs)}")
+        for output, name in wanted.items():
+            if digest_of(mad / "out" / output) != digest_of(calm / "out" / output):
+                found.append(f"{output} differs from the undisturbed run's")
+            self.toll["frames"] += _frames(mad / "out" / output)
+            if _frames(mad / "out" / output) != probe(self._sources / name).frames:
+                found.append(f"{output} has not every frame")
         if self._mounted:
             subprocess.run(["umount", str(mad)], capture_output=True)
         return found

@@ -1,4 +1,9 @@
-"""A runner as a process of its own, on a clock that somebody meddles with: python -m tests.torture.program ROOT [stay]."""
+"""A runner that watches ROOT/inbox, as a process of its own, on a clock that somebody meddles with.
+
+    python -m tests.torture.program ROOT [stay]
+
+Without `stay` it ends when all that lies in the inbox is painted.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,16 @@ from backends.local import LocalBackend
 from stylizer.backend import Backend
 from stylizer.config import Config, Places
 from stylizer.devices import Device
+from stylizer.jobs import FINISHED, JobState
+from stylizer.ledger import Arrival
 from stylizer.runner import Runner, media_here
+from stylizer.sidecar import asked_by
 from stylizer.store import Store
+from stylizer.watch_verbs import open_intake
 
 DEVICES = (Device("cpu", "one", 1 << 30, 1),)
+IDLE_SECONDS = 6.0
+"""Of nothing to do, after which all is taken to have come: longer than a file needs to settle."""
 COMMAND = (sys.executable, "-P", "-m", "tests.torture.worker")
 
 
@@ -26,7 +37,12 @@ def places(root: Path) -> Places:
 
 def settings() -> Config:
     plain = Config()
-    return replace(plain, run=replace(plain.run, chunk_seconds=1.0, stall_seconds=20.0))
+    return replace(
+        plain,
+        look=replace(plain.look, quality="draft"),
+        run=replace(plain.run, chunk_seconds=1.0, stall_seconds=20.0),
+        watch=replace(plain.watch, quiet_seconds=1.0, scan_seconds=2.0),
+    )
 
 
 def clock(root: Path) -> float:
@@ -47,8 +63,32 @@ def main(root: Path, stay: bool) -> None:
         return LocalBackend(config, command=COMMAND, devices=lambda: DEVICES, logs=here.logs)
 
     with Store(here.store, clock=lambda: clock(root)) as store:
-        runner = Runner(store, config, here, media=media_here(here), backends=backends, clock=lambda: clock(root))
-        runner.run(stay=stay)
+        asked = asked_by(config, styles=(str(root / "style.png"),))
+        _, intake = open_intake(store, config, here, str(root / "inbox"), str(root / "out"), asked)
+        idle_since = time.monotonic()
+
+        def each() -> None:
+            nonlocal idle_since
+            unfinished = store.count(tuple(state for state in JobState if state not in FINISHED))
+            waiting = store.found(str(root / "inbox"), (Arrival.SETTLING, Arrival.WAITING))
+            if unfinished or waiting or not intake.is_idle():
+                idle_since = time.monotonic()
+            if not stay and time.monotonic() - idle_since > IDLE_SECONDS:
+                runner.drain()
+
+        runner = Runner(
+            store,
+            config,
+            here,
+            media=media_here(here),
+            backends=backends,
+            adopt=intake.turn,
+            clock=lambda: clock(root),
+        )
+        try:
+            runner.run(stay=True, each=each)
+        finally:
+            intake.close()
 
 
 if __name__ == "__main__":

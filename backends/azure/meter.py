@@ -1,0 +1,142 @@
+"""What the nodes of one job have cost: every second that a node was allocated, whatever it did, at its price.
+
+Kept in a small file, so that a restart goes on counting. What happened while nobody looked is bounded: a node that is gone
+is counted until it was missed, but not beyond the end of its Batch job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from stylizer.backend import Meter, Node
+from stylizer.files import settle
+
+FREE = ("preempted", "deallocated", "deallocating")
+"""States of a node that is listed but is no machine just now."""
+
+
+@dataclass(slots=True)
+class Span:
+    """A node from its allocation on."""
+
+    node: str
+    since: float
+    until: float
+    price: str
+    """Of an hour."""
+
+    @property
+    def cost(self) -> Decimal:
+        return Decimal(self.price) * Decimal(max(0.0, self.until - self.since)) / 3600
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The nodes of one job, seen time and again."""
+
+    path: Path
+    job: int
+    currency: str
+    basis: str
+    past: Decimal = Decimal(0)
+    """Of nodes that are gone."""
+    open: dict[str, Span] = field(default_factory=dict)
+    gone: dict[str, float] = field(default_factory=dict)
+    """When nodes were taken away."""
+    nodes: Sequence[Node] = ()
+    seen_at: float = 0.0
+    final: bool = False
+
+    def see(self, found: Iterable[tuple[Node, float]], now: float, *, ended: float | None = None) -> None:
+        """These nodes are there now, each with when it was allocated. `ended`: when the Batch job was over.
+
+        Times are of Azure's clock; ours may differ.
+        """
+        listed = list(found)
+        here = [(node, allocated) for node, allocated in listed if node.state not in FREE]
+        left = {node.id: node.since for node, _ in listed if node.state in FREE}
+        until = now if ended is None else min(now, max(ended, self.seen_at))
+        for name, span in list(self.open.items()):
+            if not any(node.id == name and allocated <= span.since for node, allocated in here):
+                span.until = max(span.until, min(until, left.get(name, until)))
+                self.past += self.open.pop(name).cost
+                self.gone[name] = span.until
+        for node, allocated in here:
+            # A node that was taken away and given back keeps its name, and maybe the time of its allocation.
+            gone = self.gone.get(node.id, 0.0)
+            since = allocated if allocated > gone else max(gone, node.since)
+            span = self.open.setdefault(node.id, Span(node.id, since, now, str(node.price_per_hour)))
+            span.until = max(span.until, now)
+        self.nodes = [node for node, _ in listed]
+        self.seen_at = now
+        self.final = False
+        self.keep()
+
+    def end(self, now: float) -> None:
+        """Nothing of it costs anything any more."""
+        self.see((), now, ended=now)
+        self.final = True
+        self.keep()
+
+    @property
+    def spent(self) -> Decimal:
+        return self.past + sum((span.cost for span in self.open.values()), Decimal(0))
+
+    def meter(self, now: float) -> Meter:
+        """As it stands; what was there at the last look is taken to be there still."""
+        per_hour = sum((Decimal(span.price) for span in self.open.values()), Decimal(0))
+        since = per_hour * Decimal(max(0.0, now - self.seen_at)) / 3600
+        return Meter(
+            self.job,
+            (self.spent + since).quantize(Decimal("0.0001")),
+            per_hour,
+            self.currency,
+            self.basis,
+            max(now, self.seen_at),
+            tuple(self.nodes),
+            self.final,
+        )
+
+    def keep(self) -> None:
+        """Write it down, whole or not at all."""
+        text = json.dumps(
+            {
+                "job": self.job,
+                "currency": self.currency,
+                "basis": self.basis,
+                "past": str(self.past),
+                "open": [asdict(span) for span in self.open.values()],
+                "gone": self.gone,
+                "seen_at": self.seen_at,
+                "final": self.final,
+            }
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        settle(part, self.path)
+
+
+def reopened(path: Path) -> Ledger | None:
+    """The ledger that an earlier process kept; None where there is none that can be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Ledger(
+            path,
+            int(raw["job"]),
+            str(raw["currency"]),
+            str(raw["basis"]),
+            Decimal(raw["past"]),
+            {one["node"]: Span(**one) for one in raw["open"]},
+            {str(node): float(when) for node, when in raw["gone"].items()},
+            (),
+            float(raw["seen_at"]),
+            bool(raw["final"]),
+        )
+    return None

@@ -1,0 +1,73 @@
+"""The meters of all jobs: which nodes Batch has, as money."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from azure.batch import models as m
+
+from backends.azure.account import Account
+from backends.azure.faults import said
+from backends.azure.meter import Ledger, reopened
+from backends.azure.prices import Price, price_of
+from backends.azure.runs import Run
+from stylizer.backend import Node
+from stylizer.config import AzureDefaults
+
+SUFFIX = ".meter.json"
+
+
+@dataclass(slots=True)
+class Meters:
+    """A ledger for each run, those of earlier processes too."""
+
+    account: Account
+    settings: AzureDefaults
+    lock: threading.RLock
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+    """By the run's key."""
+
+    def __post_init__(self) -> None:
+        for path in sorted(self.account.ledgers.glob(f"*{SUFFIX}")):
+            if ledger := reopened(path):
+                self.ledgers[path.name.removesuffix(SUFFIX)] = ledger
+
+    def count(self, run: Run, job: m.BatchJob | None, nodes: Sequence[m.BatchNode], *, ended: bool) -> bool:
+        """Take in which nodes a run has; whether it may still cost something. `ended`: its Batch job has."""
+        now, ledger = self.account.batch.now, self._ledger(run)
+        info = job.execution_info if job else None
+        end = info.end_time.timestamp() if info and info.end_time else None
+        if ended and (self.settings.pool or not nodes):
+            # The nodes of a named pool outlive the job and cost it nothing more.
+            with self.lock:
+                ledger.end(max(ledger.seen_at, min(now, end or now)))
+            return False
+        begun = job.creation_time.timestamp() if job and job.creation_time and self.settings.pool else 0.0
+        with self.lock:
+            ledger.see([self._node(node, begun) for node in nodes], now, ended=end)
+        return True
+
+    def is_final(self, run: Run) -> bool:
+        return run.key not in self.ledgers or self.ledgers[run.key].final
+
+    def _ledger(self, run: Run) -> Ledger:
+        if run.key not in self.ledgers:
+            price = self._price(self.settings.vm_size, spot=self.settings.spot)
+            with self.lock:
+                path = self.account.ledgers / f"{run.key}{SUFFIX}"
+                self.ledgers[run.key] = Ledger(path, run.job, price.currency, price.basis)
+        return self.ledgers[run.key]
+
+    def _price(self, size: str, *, spot: bool) -> Price:
+        return price_of(size, self.settings.region, spot=spot, cache=self.account.cache)
+
+    def _node(self, node: m.BatchNode, begun: float) -> tuple[Node, float]:
+        """A node, and since when it costs this run something: never before `begun`."""
+        spot = not node.is_dedicated
+        size = node.vm_size or self.settings.vm_size
+        since = node.state_transition_time.timestamp() if node.state_transition_time else self.account.batch.now
+        allocated = node.allocation_time.timestamp() if node.allocation_time else since
+        price = self._price(size, spot=spot).per_hour
+        return Node(node.id or "", said(node.state), size, spot, since, price), max(begun, allocated)

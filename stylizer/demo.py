@@ -1,0 +1,394 @@
+"""The demo: a studio at work on imagined machines, with nothing to paint and nothing to pay.
+
+    python -m stylizer.demo FOLDER [SEED]
+
+is its runner: the real one, with `backends.fake` for this machine's GPUs and for rented ones. It lives through some minutes
+before it begins, in a second, so that there is something to see; then it goes on until its stdin is closed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backends.fake import FakeBackend, Fate
+from stylizer import commands
+from stylizer.backend import Backend, Phase
+from stylizer.config import Places, load_config, places
+from stylizer.errors import StylizerError
+from stylizer.files import digest_of
+from stylizer.jobs import FINISHED, Clip, Encoding, Job, JobState, Look, MediaKind, Quality, StyleImage
+from stylizer.runner import Runner, is_whole
+from stylizer.store import Store
+from stylizer.wire import ChunkSpec, FitSpec, Spec
+from stylizer.work import Media
+
+if TYPE_CHECKING:
+    from stylizer.gauges import Gauge
+
+PAST = 420.0
+"""Seconds that the demo has lived through when it is shown."""
+STEP = 3.0
+"""Of them, in a turn of the runner."""
+EVERY = 45.0
+"""Seconds between two clips that come later."""
+MOST_KEPT = 24
+"""Finished jobs; older ones are forgotten."""
+READY = "ready"
+PATIENCE = 30.0
+GPUS = {"cuda:0 (NVIDIA RTX 4090)": 46.0, "cuda:1 (NVIDIA RTX 3060)": 19.0}
+NODES = {"tvmps-7c1f": 33.0, "tvmps-20ae": 33.0, "tvmps-b94d": 31.0}
+"""Frames a second of each."""
+FRAME = (1920, 1080)
+"""Pixels of all clips."""
+SIZE, PRICE = "Standard_NC24ads_A100_v4", Decimal("1.47")
+SETTINGS = """# Settings of the demo; they go when it ends.
+
+[place]
+burst = "always"    # so that there is something to see in the cloud
+max_cost_day = 2.5  # of imagined money
+
+[azure]
+nodes = 3
+vm_size = "Standard_NC24ads_A100_v4"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A clip that somebody brings, and how it is to be painted."""
+
+    at: float
+    """Seconds from when the studio is shown; before that if negative."""
+    name: str
+    seconds: float
+    styles: tuple[int, ...]
+    rate: int = 24
+    backend: str = "auto"
+    quality: Quality = Quality.STANDARD
+    strength: float = 1.0
+    keep_color: bool = False
+    priority: int = 0
+    max_cost: float = 0.0
+    paused: bool = False
+    notes: tuple[str, ...] = ()
+    sound: int = 1
+
+
+SCENES = (
+    Scene(-410, "swim meet b-roll.mp4", 48, (0,), rate=30),
+    Scene(-405, "the long take (final FINAL).mov", 2700, (0, 3), priority=-1),
+    Scene(-400, "candle test 02.mov", 26, (7,), quality=Quality.DRAFT),
+    Scene(-380, "half a transfer.mov", 74, (3,), backend="local"),
+    Scene(-290, "kite festival, wide.mp4", 95, (5,), rate=25, notes=("3 frames repeat their time.",)),
+    Scene(-230, "Lucía dances (take 4).mov", 62, (1, 7), rate=30, strength=0.8),
+    Scene(-215, "harbour at dusk.mp4", 320, (2,), rate=30),
+    Scene(-120, "rain on the window 🌧.mp4", 70, (2,), rate=25, keep_color=True, priority=1),
+    Scene(-70, "salt flats, drone [raw].mp4", 180, (7,), rate=60, backend="azure", max_cost=0.5),
+    Scene(-66, "train to Porto.mov", 260, (0,), rate=30, sound=2),
+    Scene(-60, "ночной трамвай.mkv", 140, (4,), rate=25),
+    Scene(-44, "tulips macro.mov", 45, (6,), rate=50, paused=True),
+    Scene(-36, "grandmother's hands.mp4", 88, (1,), rate=25, priority=1),
+    Scene(-14, "舞踏 rehearsal.mov", 210, (5, 4), quality=Quality.HIGH),
+    Scene(-8, "carnival, backstage.mp4", 130, (3,), rate=30, backend="local"),
+    Scene(-2, "snow, 4 in the morning.mp4", 66, (4,), rate=25, strength=0.7),
+)
+LATER = (
+    Scene(0, "two bridges.mp4", 55, (6,), rate=25),
+    Scene(0, "puppets, act 2.mov", 80, (5,), rate=30),
+    Scene(0, "moth at the lamp.mp4", 30, (7,), quality=Quality.DRAFT),
+    Scene(0, "wedding — first dance.mp4", 150, (1,), rate=30, keep_color=True),
+    Scene(0, "fjord timelapse.mp4", 40, (2,), rate=30),
+)
+TROUBLES = (
+    "The worker ended without a word, killed by signal 9: the machine's memory was full.",
+    "cuda:1 had no memory left for a frame of this size.",
+    "The chunk file had 239 frames instead of 240.",
+)
+POISON = Fate(
+    Phase.FAILED,
+    0.35,
+    "Frame 1204 cannot be decoded: the file ends in the middle of it. Copy the clip anew.",
+    retryable=False,
+)
+
+
+def main(folder: Path, seed: int) -> int:
+    """The runner of a demo, until stdin is closed."""
+    os.environ["STYLIZER_HOME"] = str(folder)
+    here, clock = places(), Clock()
+    here.config.write_text(SETTINGS, encoding="utf-8")
+    script = Script(folder, seed, clock)
+    shown = threading.Event()
+
+    def each() -> None:
+        if clock.is_now and not shown.is_set():
+            shown.set()
+            print(READY, flush=True)  # noqa: T201  # to the process that shows the studio
+
+    with Store(here.store, clock=clock) as store:
+        runner = Runner(
+            store,
+            load_config(here.config),
+            here,
+            media=script.media,
+            backends=script.backend,
+            adopt=lambda: script.bring(store),
+            cloud="azure",
+            clock=clock,
+            sleep=clock.sleep,
+        )
+        threading.Thread(target=_end_with_stdin, args=(runner,), daemon=True).start()
+        runner.run(stay=True, each=each)
+    return 0
+
+
+def _end_with_stdin(runner: Runner) -> None:
+    # Not sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
+    with suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    runner.stop()
+
+
+class Clock:
+    """The time: of some minutes ago, in big steps, until it has caught up with that of the wall."""
+
+    def __init__(self) -> None:
+        self.start = time.time()
+        self._now = self.start - PAST
+
+    def __call__(self) -> float:
+        return self._now if self._now < time.time() else time.time()
+
+    @property
+    def is_now(self) -> bool:
+        return self._now >= time.time()
+
+    def sleep(self, seconds: float) -> None:
+        if self.is_now:
+            time.sleep(seconds)
+        else:
+            self._now += STEP
+            # What is checked or joined aside is to be done within a step.
+            time.sleep(0.002)
+
+
+class ImaginedGauges:
+    """The gauges of the imagined GPUs, that go up and down, and of this machine's processor."""
+
+    def __init__(self) -> None:
+        from stylizer.gauges import Gauges  # noqa: PLC0415  # psutil
+
+        self._real = Gauges()
+
+    def read(self) -> tuple[Gauge, ...]:
+        """As stylizer.gauges reads them."""
+        from stylizer.gauges import Gauge  # noqa: PLC0415  # same
+
+        now, cards = time.time(), []
+        for number, label in enumerate(GPUS):
+            device, _, model = label.partition(" ")
+            sway = math.sin(now / (7 + 3 * number)) * 0.5 + math.sin(now / 2.3 + number) * 0.2
+            used, total = (9.1 + 0.4 * sway, 24.0) if number == 0 else (6.2 + 0.2 * sway, 12.0)
+            load, warm, watts = 0.9 + 0.08 * sway, 66 - 9 * number + 3 * sway, 360 - 220 * number + 25 * sway
+            memory = int(used * 1e9), int(total * 1e9)
+            cards.append(Gauge(device, model.strip("()"), load, *memory, warm, watts))
+        return (*cards, *[gauge for gauge in self._real.read() if gauge.device == "cpu"])
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class Script:
+    """What happens: which clips come, how their chunks fare, what is written."""
+
+    def __init__(self, folder: Path, seed: int, clock: Clock) -> None:
+        from stylizer import demo_pictures  # noqa: PLC0415  # numpy and Pillow, for the runner alone
+
+        self._folder, self._seed, self._clock = folder, seed, clock
+        self._clips = folder / "clips"
+        self._clips.mkdir(parents=True, exist_ok=True)
+        drawn = demo_pictures.draw_styles(folder / "styles", seed)
+        self._styles = [(path, digest_of(path)) for path in drawn]
+        self._coming = list(SCENES)
+        self._later = cycle(enumerate(LATER))
+        self._next_at = EVERY / 2
+        self._count = 0
+        self.media = Media(
+            check=lambda clip: None,
+            size=_size,
+            checkpoint=lambda job: folder / "cache" / f"{job.key[:40]}.safetensors",
+            is_whole=is_whole,
+            assemble=_assemble,
+        )
+
+    def backend(self, name: str) -> Backend:
+        """This machine, with two unequal GPUs; or three rented ones that may be taken away."""
+        if name == "azure":
+            return FakeBackend(
+                name=name,
+                kind="cloud",
+                workers=NODES,
+                clock=self._clock,
+                price=PRICE,
+                boot=18.0,
+                linger=25.0,
+                size=SIZE,
+                script=self._fate_there,
+            )
+        return FakeBackend(name="local", kind="cuda", workers=GPUS, clock=self._clock, script=self._fate_here)
+
+    def bring(self, store: Store) -> None:
+        """Add the clips whose time has come, and forget what was done long ago."""
+        now = self._clock() - self._clock.start
+        while self._coming and self._coming[0].at <= now:
+            self._add(store, self._coming.pop(0))
+        if now >= self._next_at:
+            self._next_at = now + EVERY
+            number, scene = next(self._later)
+            take = self._count // len(LATER) + 2
+            stem, dot, suffix = scene.name.rpartition(".")
+            self._add(store, replace(scene, name=f"{stem}, take {take}{dot}{suffix}", styles=((number + take) % 8,)))
+            for job in [job for job in store.jobs(tuple(FINISHED)) if job.state is JobState.DONE][:-MOST_KEPT]:
+                commands.remove(store, job.id)
+
+    def _add(self, store: Store, scene: Scene) -> None:
+        self._count += 1
+        path = self._clips / scene.name
+        path.touch()
+        frames = round(scene.seconds * scene.rate)
+        clip = Clip(
+            path,
+            MediaKind.VIDEO,
+            *FRAME,
+            frames,
+            Fraction(scene.rate),
+            scene.seconds,
+            "h264",
+            "yuv420p",
+            0,
+            scene.sound,
+            f"demo {self._seed} {self._count}",
+            scene.notes,
+        )
+        weight = 1 / len(scene.styles)
+        look = Look(
+            tuple(StyleImage(self._styles[n][0], weight, self._styles[n][1]) for n in scene.styles),
+            strength=scene.strength,
+            keep_color=scene.keep_color,
+            quality=scene.quality,
+        )
+        name = f"{path.stem}.{self._styles[scene.styles[0]][0].stem}{path.suffix}"
+        job = commands.add(
+            store,
+            clip,
+            look,
+            Encoding(),
+            self._folder / "painted" / name,
+            backend=scene.backend,
+            priority=scene.priority,
+            max_cost=scene.max_cost,
+        )
+        for note in scene.notes:
+            store.note(job.id, None, "note", note)
+        if scene.paused:
+            commands.pause(store, job.id)
+
+    def _chance(self, spec: Spec) -> random.Random:
+        return random.Random(f"{self._seed} {spec.id}")  # noqa: S311  # a script, not a secret
+
+    def _fate_here(self, spec: Spec) -> Fate:
+        chance = self._chance(spec)
+        if isinstance(spec, ChunkSpec) and spec.clip.path.name.startswith("half a transfer") and spec.frames.start > 900:
+            return POISON
+        if isinstance(spec, FitSpec) or chance.random() > 0.04:
+            return Fate()
+        return Fate(Phase.FAILED, chance.uniform(0.2, 0.9), chance.choice(TROUBLES))
+
+    def _fate_there(self, spec: Spec) -> Fate:
+        chance = self._chance(spec)
+        if chance.random() > 0.05:
+            return self._fate_here(spec)
+        where = spec.id if isinstance(spec, FitSpec) else f"Chunk {int(spec.id.split('-')[1])}"
+        text = f"{where} was lost: its Spot machine was needed by somebody else. It starts anew."
+        return Fate(Phase.LOST, chance.uniform(0.2, 0.9), text)
+
+
+def _size(job: Job) -> tuple[int, int]:
+    if not job.look.size:
+        return job.clip.width, job.clip.height
+    scale = job.look.size / max(job.clip.width, job.clip.height)
+    return round(job.clip.width * scale), round(job.clip.height * scale)
+
+
+def _assemble(job: Job, chunks: Sequence[Path], frames: int) -> Sequence[str]:
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    job.output.write_text(f"Imagined: {frames} frames in {len(chunks)} chunks.\n", encoding="utf-8")
+    return ("Two sound tracks are carried over.",) if job.clip.audio_tracks == 2 else ()
+
+
+@contextmanager
+def demo(seed: int = 7) -> Iterator[Places]:
+    """A studio at work in a temporary folder; STYLIZER_HOME names that folder while inside. Afterwards nothing is left."""
+    before = os.environ.get("STYLIZER_HOME")
+    folder = Path(tempfile.mkdtemp(prefix="stylizer-demo-"))
+    os.environ["STYLIZER_HOME"] = str(folder)
+    command = [sys.executable, "-P", "-m", "stylizer.demo", str(folder), str(seed)]
+    runner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _wait_until_ready(runner)
+        yield places()
+    finally:
+        _end(runner)
+        shutil.rmtree(folder, ignore_errors=True)
+        if before is None:
+            del os.environ["STYLIZER_HOME"]
+        else:
+            os.environ["STYLIZER_HOME"] = before
+
+
+def _wait_until_ready(runner: subprocess.Popen[bytes]) -> None:
+    too_long = threading.Timer(PATIENCE, runner.kill)
+    too_long.start()
+    try:
+        assert runner.stdout and runner.stderr
+        if runner.stdout.readline().strip() != READY.encode():
+            said = runner.stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise StylizerError(
+                f"The demo could not begin: {said or 'it took too long'}.", hint="stylizer doctor says more."
+            )
+    finally:
+        too_long.cancel()
+
+
+def _end(runner: subprocess.Popen[bytes]) -> None:
+    assert runner.stdin and runner.stdout and runner.stderr
+    with suppress(OSError):
+        runner.stdin.close()
+    try:
+        runner.wait(5)
+    except subprocess.TimeoutExpired:
+        runner.kill()
+        runner.wait()
+    runner.stdout.close()
+    runner.stderr.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 7))

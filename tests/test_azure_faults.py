@@ -1,0 +1,169 @@
+"""Runs on an emulated account when things go wrong: each leads on, or to one sentence, and never to a node left running."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import RequestsTransport
+
+from backends.azure.account import open_account
+from stylizer.backend import Phase
+from stylizer.config import Config
+from stylizer.errors import BackendRejected
+from tests.azure_for_tests import Cloud, cloud, ended
+from tests.azurite import Azurite, azurite, missing
+from tests.emulator.faults import Fault
+from tests.jobs_for_tests import chunk_spec, until
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Azurite]:
+    with azurite() as running:
+        yield running
+
+
+@pytest.fixture
+def account(storage: Azurite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    (tmp_path / "art.jpg").write_bytes(b"a style, as far as these tests go")
+    (tmp_path / "look.safetensors").write_bytes(b"a checkpoint, as far as these tests go")
+    with cloud(storage, tmp_path, monkeypatch) as made:
+        yield made
+        assert made.batch.violations == []
+
+
+def test_a_job_that_was_deleted_in_the_portal_is_lost_and_goes_on_in_another(account: Cloud, tmp_path: Path) -> None:
+    account.tell_workers(pace=60.0)
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    until(lambda: backend.poll([spec.id])[0].phase is Phase.RUNNING)
+    (name,) = account.batch.account.jobs
+    open_account(Config(azure=account.settings()), tmp_path / "here").batch.delete_job(name)
+    assert ended(backend, [spec.id])[spec.id].phase is Phase.LOST
+    account.tell_workers()
+    again = chunk_spec(tmp_path, attempt=2)
+    backend.submit([again])
+    assert ended(backend, [again.id])[again.id].phase is Phase.DONE
+
+
+def test_a_spot_node_that_is_taken_away_costs_the_chunk_a_new_start(account: Cloud, tmp_path: Path) -> None:
+    account.batch.script.restore_seconds = 5.0
+    account.tell_workers(pace=1.0)
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    until((tmp_path / "notes").exists)
+    account.batch.preempt(task_id=spec.id)
+    assert ended(backend, [spec.id])[spec.id].phase is Phase.DONE
+    assert len((tmp_path / "notes").read_text().splitlines()) == 2
+
+
+def test_when_spot_nodes_keep_going_away_dedicated_ones_come(account: Cloud, tmp_path: Path) -> None:
+    account.batch.script.restore_seconds = 5.0
+    account.batch.script.preemption = lambda task, node: 5.0
+    account.tell_workers(pace=1.0)
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    assert ended(backend, [spec.id])[spec.id].phase is Phase.DONE
+    assert any(not node.spot for node in backend.meters()[0].nodes) or account.batch.cost() > 0
+    with account.batch.clock.lock:
+        assert any(meter.dedicated for meter in account.batch.account.bill.meters)
+
+
+def test_storage_that_is_busy_is_waited_for(account: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, dice, struck = RequestsTransport.send, random.Random(3), []
+
+    def flaky(self: RequestsTransport, request: Any, **options: Any) -> Any:
+        if account.storage.endpoint in request.url and dice.random() < 0.2:
+            struck.append(request.method)
+            if dice.random() < 0.3:
+                raise ServiceRequestError("the connection was dropped")
+            request.url = f"{account.storage.endpoint.rpartition('/')[0]}/busy"
+        answer = send(self, request, **options)
+        if request.url.endswith("/busy"):
+            answer.status_code = answer.internal_response.status_code = 503
+        return answer
+
+    monkeypatch.setattr(RequestsTransport, "send", flaky)
+    monkeypatch.setattr("azure.storage.blob._shared.policies.StorageRetryPolicy.sleep", lambda *_: None)
+    backend, specs = account.backend(), [chunk_spec(tmp_path, n) for n in range(4)]
+    backend.submit(specs)
+    reports = ended(backend, [spec.id for spec in specs], 60.0)
+    assert {report.phase for report in reports.values()} == {Phase.DONE} and len(struck) > 2
+    assert sorted(line.split()[0] for line in (tmp_path / "notes").read_text().splitlines()) == [s.id for s in specs]
+
+
+def test_throttling_and_broken_connections_are_waited_out(account: Cloud, tmp_path: Path) -> None:
+    account.batch.faults.add(Fault(status=429, rate=0.2, retry_after=0.1))
+    account.batch.faults.add(Fault(status=503, rate=0.1))
+    account.batch.faults.add(Fault("create_task*", times=1, drop="after"))
+    backend, specs = account.backend(), [chunk_spec(tmp_path, n) for n in range(6)]
+    backend.submit(specs)
+    reports = ended(backend, [spec.id for spec in specs], 60.0)
+    assert {report.phase for report in reports.values()} == {Phase.DONE}
+    started = [line.split()[0] for line in (tmp_path / "notes").read_text().splitlines()]
+    assert sorted(started) == sorted(spec.id for spec in specs)
+
+
+def test_a_quota_of_zero_is_said_and_nothing_is_left(account: Cloud, tmp_path: Path) -> None:
+    account.batch.quota.spot_cores = 0
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    with pytest.raises(BackendRejected, match="quota of Spot cores"):
+        until(lambda: not backend.poll([spec.id]))
+    backend.cancel([spec.id])
+    until(lambda: all(job.state in ("completed", "terminating") for job in account.batch.account.jobs.values()))
+
+
+def test_a_start_task_that_fails_is_said(account: Cloud, tmp_path: Path) -> None:
+    backend, spec = account.backend(start="echo no driver >&2; exit 9"), chunk_spec(tmp_path)
+    backend.submit([spec])
+    with pytest.raises(BackendRejected, match="exit code 9"):
+        until(lambda: not backend.poll([spec.id]))
+
+
+def test_a_node_without_stylizer_is_said(account: Cloud, tmp_path: Path) -> None:
+    backend, spec = account.backend(python="no-such-python"), chunk_spec(tmp_path)
+    backend.submit([spec])
+    report = ended(backend, [spec.id])[spec.id]
+    assert report.phase is Phase.FAILED and "CommandProgramNotFound" in report.error
+
+
+@pytest.mark.parametrize(
+    ("fate", "said", "retryable"), [("fail", "told to", True), ("input", "told to", False), ("crash", "crashed", True)]
+)
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_what_fails_on_a_node_is_said(account: Cloud, tmp_path: Path, fate: str, said: str, retryable: bool) -> None:
+    account.tell_workers(fates={"0": fate})
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    report = ended(backend, [spec.id])[spec.id]
+    assert report.phase is Phase.FAILED and said in report.error and report.retryable is retryable
+    if fate == "crash":
+        assert "about to crash" in report.log
+
+
+def test_a_run_that_another_client_drives_is_left_alone(
+    account: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.tell_workers(pace=60.0)
+    first, spec = account.backend(), chunk_spec(tmp_path)
+    first.submit([spec])
+    until((tmp_path / "notes").exists)
+    monkeypatch.setattr("platform.node", lambda: "another computer with a copy of this home")
+    second = account.backend()
+    with pytest.raises(BackendRejected, match="Another stylizer"):
+        until(lambda: second.poll([spec.id])[0].phase is Phase.LOST, 5.0)
+
+
+def test_the_wall_clock_ends_what_nobody_ended(account: Cloud, tmp_path: Path) -> None:
+    account.tell_workers(pace=60.0)
+    backend, spec = account.backend(wall_clock_hours=0.01), chunk_spec(tmp_path)
+    backend.submit([spec])
+    report = ended(backend, [spec.id])[spec.id]
+    assert report.phase is Phase.LOST and "hours are over" in report.error
+    account.batch.wait(lambda: not any(pool.nodes for pool in account.batch.account.pools.values()))

@@ -1,0 +1,119 @@
+"""stylizer azure …, as a person types it, on an emulated account."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stylizer.azure_verbs import app
+from stylizer.backend import Phase
+from stylizer.config import load_config, places
+from stylizer.errors import ConfigError
+from tests.azure_for_tests import Cloud, cloud
+from tests.azurite import Azurite, azurite, missing
+from tests.jobs_for_tests import chunk_spec, until
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+ADDRESSES = ["--batch", "https://me.westeurope.batch.azure.com", "--media", "me.blob.core.windows.net"]
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Azurite]:
+    with azurite() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STYLIZER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def account(storage: Azurite, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    (tmp_path / "look.safetensors").write_bytes(b"a checkpoint, as far as these tests go")
+    with cloud(storage, tmp_path, monkeypatch) as made:
+        settings = made.settings()
+        home.mkdir()
+        lines = [f"{key} = {json.dumps(getattr(settings, key))}" for key in ("batch", "media", "container", "vm_size")]
+        places().config.write_text("[azure]\nshared_key = true\n" + "\n".join(lines) + "\n")
+        yield made
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def told(*words: str) -> dict[str, object]:
+    found = json.loads(typed(*words, "--json").stdout.splitlines()[-1])
+    assert found["ok"] is True
+    return dict(found)
+
+
+def test_init_writes_one_section_and_keeps_the_rest(home: Path) -> None:
+    home.mkdir()
+    places().config.write_text("# mine\n[look]\nbrush = 2.0  # broad\n")
+    typed("init", *ADDRESSES, "--nodes", "7", "--no-spot", "--json")
+    text, config = places().config.read_text(), load_config(places().config)
+    assert "# mine" in text and "brush = 2.0  # broad" in text
+    assert config.azure.batch == "https://me.westeurope.batch.azure.com"
+    assert config.azure.media == "https://me.blob.core.windows.net" and config.azure.region == "westeurope"
+    assert config.azure.nodes == 7 and config.azure.spot is False and config.look.brush == 2.0
+    typed("init", "--batch", "https://other.eastus.batch.azure.com", "--json")
+    config = load_config(places().config)
+    assert config.azure.batch.startswith("https://other") and config.azure.nodes == 7
+
+
+def test_init_asks_three_questions() -> None:
+    answers = "https://me.westeurope.batch.azure.com\nhttps://me.blob.core.windows.net\ny\n"
+    assert CliRunner().invoke(app, ["init"], input=answers, catch_exceptions=False).exit_code == 0
+    assert load_config(places().config).azure.media == "https://me.blob.core.windows.net"
+
+
+@pytest.mark.parametrize("wrong", ["not an address at all?", "https://", "https://me:secret@host"])
+def test_init_takes_no_nonsense(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="not the address"):
+        typed("init", "--batch", wrong, "--media", "https://me.blob.core.windows.net")
+    assert not places().config.exists()
+
+
+def test_a_run_is_seen_read_and_cleaned_up(account: Cloud, tmp_path: Path) -> None:
+    assert told("ls")["found"] == []
+    account.tell_workers(fates={"24": "fail"})
+    backend, specs = account.backend(home="home/azure"), [chunk_spec(tmp_path, n) for n in range(2)]
+    backend.submit(specs)
+    until(lambda: {report.phase for report in backend.poll([spec.id for spec in specs])} == {Phase.DONE, Phase.FAILED})
+    until(lambda: backend.meters()[0].final)
+    (found,) = told("ls")["found"]  # type: ignore[misc]
+    assert found["kind"] == "job" and found["job"] == 1 and found["own"] and found["nodes"] == 0
+    assert float(found["spent"]) > 0 and "stylizer-" in typed("ls").stdout
+
+    lines = [json.loads(line) for line in typed("logs", "1", "--json").stdout.splitlines()]
+    assert {line["of"] for line in lines} == {spec.id for spec in specs}
+    assert any('"finished"' in line["text"] for line in lines) and any("told to" in line["text"] for line in lines)
+    assert {line["of"] for line in map(json.loads, typed("logs", "1", "1", "--json").stdout.splitlines())} == {specs[1].id}
+    assert "no logs of job 9" in typed("logs", "9").output
+
+    backend.close()
+    (name,) = told("clean")["deleted"]  # type: ignore[misc]
+    assert name == found["name"] and told("ls")["found"] == []
+    opened = account.backend(home="home/azure")._account()
+    assert [blob.name for blob in opened.logs.list("")] == []
+    assert [blob.name.partition("/")[0] for blob in opened.media.list("")] == ["content", "content"]
+    told("clean", "--all")
+    assert list(opened.media.list("")) == []
+
+
+def test_down_ends_what_costs_money(account: Cloud, tmp_path: Path) -> None:
+    account.tell_workers(pace=60.0)
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    until(lambda: backend.poll([spec.id])[0].phase is Phase.RUNNING)
+    (found,) = told("ls")["found"]  # type: ignore[misc]
+    assert found["nodes"] == 1 and float(found["per_hour"]) > 0 and not found["own"]
+    assert told("clean")["deleted"] == []
+    assert len(told("down")["ended"]) == 1  # type: ignore[arg-type]
+    account.batch.wait(lambda: not any(pool.nodes for pool in account.batch.account.pools.values()))
+    assert "nothing to do" in typed("down", "--yes").output
