@@ -107,7 +107,7 @@ class FakeBackend:
         self._clock = clock
         self._failures, self._losses, self._seed = failures, losses, seed
         self._script = script or self._by_chance
-        self._write = write or _write
+        self._write = write or write_tiny
         self._given: dict[str, _Given] = {}
         self._ended: dict[str, Report] = {}
         before = f"{name} " if kind == "cloud" else ""
@@ -292,9 +292,10 @@ def _publish(spec: Spec, write: Callable[[Spec, Path], None]) -> None:
     settle(part, spec.output)
 
 
-def _write(spec: Spec, part: Path) -> None:
+def write_tiny(spec: Spec, part: Path) -> None:
+    """The least that passes for the output of a spec."""
     if isinstance(spec, FitSpec):
-        # The smallest file that passes for a checkpoint: one byte of weights.
+        # One byte of weights.
         header = json.dumps({"fake": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
         part.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     else:

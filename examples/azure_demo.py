@@ -111,9 +111,9 @@ def _run(clip: Path, style: Path, environment: dict[str, str], home: Path, batch
 
 def _meter(home: Path, batch: Emulator) -> str:
     now = batch.clock.now().timestamp()
-    meters = [one.meter(now) for path in (home / "azure").glob("*.meter.json") if (one := reopened(path))]
-    spent = sum((one.spent for one in meters), Decimal(0))
-    nodes = sum(len(one.nodes) for one in meters)
+    ledgers = [one for path in (home / "azure").glob("*.meter.json") if (one := reopened(path))]
+    spent = sum((one.meter(now).spent for one in ledgers), Decimal(0))
+    nodes = sum(len(one.open) for one in ledgers)
     return f"{spent:.4f} USD so far, {nodes} nodes (the emulator's own bill: {batch.cost():.4f})"
 
 

@@ -91,6 +91,12 @@ def run(
     deadline: o.Deadline = None,
     max_cost: o.MaxCost = None,
     priority: o.Priority = None,
+    nodes: o.Nodes = None,
+    spot: o.Spot = None,
+    vm_size: o.VmSize = "",
+    pool: o.Pool = "",
+    when_done: o.WhenDone = "",
+    tui: Annotated[bool, typer.Option("--tui", help="Look on in the studio.", rich_help_panel=o.TALK)] = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -98,8 +104,10 @@ def run(
     from stylizer.backend import names
     from stylizer.encode import check_encoding
     from stylizer.foreground import work_off
+    from stylizer.notify import Notifier
     from stylizer.output import output_path
     from stylizer.runner import Runner
+    from stylizer.studio_verbs import open_studio
     from stylizer.styles import look_from
     from stylizer.video import probe
 
@@ -121,6 +129,10 @@ def run(
     place = config.place
     if burst:
         config = replace(config, place=replace(place, burst=one_of("burst", burst, CHOICES["burst"])))
+    azure = config.azure
+    machines = azure.nodes if nodes is None else nodes, azure.spot if spot is None else spot
+    azure = replace(azure, nodes=machines[0], spot=machines[1], vm_size=vm_size or azure.vm_size, pool=pool or azure.pool)
+    config = replace(config, azure=azure)
     hours = place.deadline_hours if deadline is None else deadline
     wanted = one_of("backend", backend or config.run.backend, ["auto", *names()])
     precision = one_of("precision", precision or config.run.precision, ["auto", "fp32", "bf16", "fp16"])
@@ -152,12 +164,17 @@ def run(
             for clip, target in planned
         ]
         done = {job.id for job in jobs if job.state is JobState.DONE and job.id in before}
+        if tui:
+            open_studio(here, *(argument for argument in sys.argv[1:] if argument != "--tui"))
+            return
         with console.Progress(as_json=as_json, quiet=quiet) as progress:
             for clip, _ in planned:
                 for note in clip.notes:
                     progress.remark(f"{clip.path.name}: {note}")
             left = [job.id for job in jobs if job.id not in done]
-            interrupted = bool(left) and work_off(Runner(store, config, here), store, progress, left)
+            with Notifier(store, config.notify, when_done) as notifier:
+                runner = Runner(store, config, here, adopt=notifier.turn)
+                interrupted = bool(left) and work_off(runner, store, progress, left)
         _report(store, jobs, done, interrupted=interrupted, as_json=as_json, quiet=quiet)
 
 

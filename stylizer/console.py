@@ -106,6 +106,11 @@ def picture(pixels: NDArray[np.uint8]) -> None:
     out().print(screen.picture(pixels), end="")
 
 
+def is_terminal() -> bool:
+    """Whether a person sees what is said, and can press keys."""
+    return sys.stdout.isatty() and sys.stdin.isatty()
+
+
 def can_show_pictures() -> bool:
     return (
         sys.stdout.isatty() and out().color_system in ("truecolor", "256") and "UTF" in (sys.stdout.encoding or "").upper()

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -26,7 +27,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.fake import FakeBackend, Fate
+from backends.fake import FakeBackend, Fate, write_tiny
 from stylizer import commands
 from stylizer.backend import Backend, Phase
 from stylizer.config import Places, load_config, places
@@ -45,6 +46,10 @@ PAST = 420.0
 """Seconds that the demo has lived through when it is shown."""
 STEP = 3.0
 """Of them, in a turn of the runner."""
+RECENT = 20.0
+"""Of them, for which there are pictures."""
+JOINING = 1.5
+"""Seconds that it takes to put a clip together."""
 EVERY = 45.0
 """Seconds between two clips that come later."""
 MOST_KEPT = 24
@@ -235,8 +240,10 @@ class Script:
             size=_size,
             checkpoint=lambda job: folder / "cache" / f"{job.key[:40]}.safetensors",
             is_whole=is_whole,
-            assemble=_assemble,
+            assemble=self._assemble,
         )
+        self._unwritten: list[Clip] = []
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def backend(self, name: str) -> Backend:
         """This machine, with two unequal GPUs; or three rented ones that may be taken away."""
@@ -251,14 +258,20 @@ class Script:
                 linger=25.0,
                 size=SIZE,
                 script=self._fate_there,
+                write=self._write,
             )
-        return FakeBackend(name="local", kind="cuda", workers=GPUS, clock=self._clock, script=self._fate_here)
+        return FakeBackend(
+            name="local", kind="cuda", workers=GPUS, clock=self._clock, script=self._fate_here, write=self._write
+        )
 
     def bring(self, store: Store) -> None:
         """Add the clips whose time has come, and forget what was done long ago."""
         now = self._clock() - self._clock.start
         while self._coming and self._coming[0].at <= now:
             self._add(store, self._coming.pop(0))
+        # Clips are only looked at by the studio: that they come a moment after it is shown holds up nothing.
+        while self._clock.is_now and self._unwritten:
+            self._aside.submit(_write_clip, self._unwritten.pop())
         if now >= self._next_at:
             self._next_at = now + EVERY
             number, scene = next(self._later)
@@ -271,7 +284,6 @@ class Script:
     def _add(self, store: Store, scene: Scene) -> None:
         self._count += 1
         path = self._clips / scene.name
-        path.touch()
         frames = round(scene.seconds * scene.rate)
         clip = Clip(
             path,
@@ -305,10 +317,30 @@ class Script:
             priority=scene.priority,
             max_cost=scene.max_cost,
         )
+        self._unwritten.append(clip)
         for note in scene.notes:
             store.note(job.id, None, "note", note)
         if scene.paused:
             commands.pause(store, job.id)
+
+    def _write(self, spec: Spec, part: Path) -> None:
+        """What a spec leaves behind; chunks of long ago are not looked at any more."""
+        if isinstance(spec, FitSpec) or self._clock() < self._clock.start - RECENT:
+            write_tiny(spec, part)
+            return
+        from stylizer.demo_media import write_painted  # noqa: PLC0415  # PyAV
+
+        write_painted(spec.clip, spec.frames.start, spec.look, part, "nut")
+
+    def _assemble(self, job: Job, chunks: Sequence[Path], frames: int) -> Sequence[str]:  # noqa: ARG002  # as the real one
+        from stylizer.demo_media import write_painted  # noqa: PLC0415  # PyAV
+
+        if self._clock.is_now:
+            time.sleep(JOINING)
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        container = "matroska" if job.output.suffix == ".mkv" else "mp4"
+        write_painted(job.clip, job.clip.frames // 2, job.look, job.output, container)
+        return ("Two sound tracks are carried over.",) if job.clip.audio_tracks == 2 else ()
 
     def _chance(self, spec: Spec) -> random.Random:
         return random.Random(f"{self._seed} {spec.id}")  # noqa: S311  # a script, not a secret
@@ -337,10 +369,10 @@ def _size(job: Job) -> tuple[int, int]:
     return round(job.clip.width * scale), round(job.clip.height * scale)
 
 
-def _assemble(job: Job, chunks: Sequence[Path], frames: int) -> Sequence[str]:
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    job.output.write_text(f"Imagined: {frames} frames in {len(chunks)} chunks.\n", encoding="utf-8")
-    return ("Two sound tracks are carried over.",) if job.clip.audio_tracks == 2 else ()
+def _write_clip(clip: Clip) -> None:
+    from stylizer.demo_media import write_clip  # noqa: PLC0415  # PyAV
+
+    write_clip(clip)
 
 
 @contextmanager

@@ -74,6 +74,8 @@ class Notifier:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._looked_at = 0.0
+        self._turned = False
+        """Whether we ever ran the store; who only looked on leaves the last word to who did."""
         newest = max((event.seq for event in store.events(most=1)), default=0)
         self._told = (store.told() or newest) if self._wanted else 0
         if self._told != store.told():
@@ -81,6 +83,7 @@ class Notifier:
 
     def turn(self) -> None:
         """Hand on what has happened since the last time."""
+        self._turned = True
         if not self._wanted or time.monotonic() < self._looked_at + LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
@@ -88,7 +91,7 @@ class Notifier:
 
     def close(self) -> None:
         """Tell of the last events, and wait for that a while."""
-        if self._wanted:
+        if self._wanted and self._turned:
             self._hand_on()
         if self._thread is not None:
             self._given.put(None)
@@ -103,12 +106,15 @@ class Notifier:
 
     def _hand_on(self) -> None:
         self._note_troubles()
-        events = self._store.events(after=self._told, most=MOST_EVENTS)
-        if not events:
-            return
-        # First this: should we end now, nobody is told twice.
-        self._told = events[-1].seq
-        self._store.set_told(self._told)
+        with self._store.transaction():
+            # Another runner may have told of some before it handed over.
+            self._told = max(self._told, self._store.told())
+            events = self._store.events(after=self._told, most=MOST_EVENTS)
+            if not events:
+                return
+            # First this: should we end now, nobody is told twice.
+            self._told = events[-1].seq
+            self._store.set_told(self._told)
         chosen = [event for event in events if event.kind in KINDS and event.chunk is None]
         for event in chosen:
             if self._command and event.kind == "done" and event.job and self._store.has_job(event.job):

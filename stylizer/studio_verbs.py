@@ -1,7 +1,52 @@
 """The commands that open the studio in the terminal. Joined into cli.py."""
 
+# ruff: noqa: PLC0415 - Textual waits until it is needed
+
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
+from stylizer import console
+from stylizer.config import Places
+from stylizer.options import PAINT, settings
+from stylizer.store import Store
+
 app = typer.Typer()
+
+
+def open_studio(here: Places, *arguments: str) -> None:
+    """Open the studio, with `stylizer` and these arguments at work in the background. It outlives the studio; where
+    another one runs the queue already it looks on, and takes over when that ends.
+    """
+    from tui.app import Studio
+    from tui.desk import start_runner
+
+    start_runner(here, *arguments)
+    Studio(here).run()
+    with Store(here.store, write=False) as store:
+        if store.has_runner():
+            console.talk("It goes on in the background. To look: stylizer tui. To end it: stylizer stop.")
+
+
+@app.command(rich_help_panel=PAINT)
+def tui() -> None:
+    """The studio: everything that is queued and painted, in the terminal; from there new clips too."""
+    from tui.app import Studio
+
+    Studio(settings()[1]).run()
+
+
+@app.command(rich_help_panel=PAINT)
+def demo(
+    seed: Annotated[int, typer.Option(help="Another number, other luck.", show_default=False)] = 7,
+) -> None:
+    """The studio at work on imagined machines: nothing is painted, nothing costs, nothing is left behind."""
+    from stylizer.demo import ImaginedGauges
+    from stylizer.demo import demo as imagined
+    from tui.app import Studio
+
+    console.talk("Setting up an imagined studio \u2026", "dim")
+    with imagined(seed) as here:
+        Studio(here, gauges=ImaginedGauges).run()

@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
 
 def _carry_out(errand: Errand, spec: Spec, folder: Path) -> bool:
     try:
-        with _gpu(errand.gpus) as variables:
+        with one_gpu(errand.gpus) as variables:
             here = replace(_staged(errand, spec, folder), device=errand.device)
             line, log, notes = _work(errand, here, folder / "logs", variables)
             if line.kind == "finished":
@@ -309,7 +309,7 @@ class Teller:
 
 
 @contextlib.contextmanager
-def _gpu(count: int) -> Iterator[dict[str, str]]:
+def one_gpu(count: int) -> Iterator[dict[str, str]]:
     """One of the node's GPUs for ourselves, as environment variables; nothing to choose where there is one or none."""
     if count < 2:
         yield {}

@@ -16,7 +16,7 @@ from stylizer import options as o
 from stylizer.backend import names
 from stylizer.config import Config, Places, example, places
 from stylizer.errors import ConfigError
-from stylizer.jobs import FINISHED, Desired, Job, JobState
+from stylizer.jobs import FINISHED, Desired, Job, JobState, RunnerDesired
 from stylizer.options import KNOW, QUEUE, one_of, settings
 from stylizer.store import Store
 from stylizer.wire import pack
@@ -136,6 +136,23 @@ def move(
         _tell([commands.move(store, job, place, priority)], words, as_json)
 
 
+@app.command(rich_help_panel=QUEUE)
+def stop(
+    now: Annotated[bool, typer.Option("--now", help="Do not finish what is being painted.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """End whoever is painting or watching, here or in the background; the queue stays as it is."""
+    with Store(settings()[1].store) as store:
+        running = store.has_runner()
+        if running:
+            store.want_runner(RunnerDesired.STOP if now else RunnerDesired.DRAIN)
+    words = "It ends at once." if now else "It ends when what is being painted is finished."
+    if as_json:
+        console.answer(running=running)
+    else:
+        console.talk(words if running else "Nobody is painting.")
+
+
 def _with_work(verb: Callable[[Store, int, Path], Job | None], here: Places) -> Callable[[Store, int], Job | None]:
     return lambda store, job: verb(store, job, here.work)
 
@@ -174,21 +191,31 @@ def _tell(jobs: Sequence[Job], done: str, as_json: bool) -> None:
 
 
 @app.command(rich_help_panel=KNOW)
-def doctor(as_json: o.AsJson = False) -> None:
-    """Check this machine: what works, what does not, what to do."""
+def doctor(
+    backend: Annotated[str, typer.Option("--backend", help="Look closely at this one: azure.", show_default=False)] = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """Check this machine: what works, what does not, what to do. With --backend azure: sign-in, roles, quotas, prices."""
     from stylizer.doctor import can_paint, examine
 
     config, here = settings()
+    if one_of("backend", backend or "local", ["local", "azure"]) == "azure":
+        from backends.azure.doctor import examine_azure
+
+        checks = examine_azure(config)
+    else:
+        checks = examine(config, here, Path.cwd())
     found = []
-    for check in examine(config, here, Path.cwd()):
+    for check in checks:
         found.append(check)
         if not as_json:
             console.show(screen.check(check))
     well = can_paint(found)
+    words = "Clips can be painted in the cloud." if backend == "azure" else "A clip can be painted here."
     if as_json:
         console.object_line({"ok": well, "checks": [pack(check) for check in found]})
     else:
-        console.talk("A clip can be painted here." if well else "A clip cannot be painted here.", "green" if well else "red")
+        console.talk(words if well else words.replace(" can ", " cannot "), "green" if well else "red")
     raise typer.Exit(0 if well else 1)
 
 

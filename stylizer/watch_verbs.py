@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,6 @@ Styles = Annotated[
 Outbox = Annotated[
     str, typer.Option("--output", "-o", help="A folder or az://…; outbox beside it by default.", rich_help_panel=FILE)
 ]
-WhenDone = Annotated[str, typer.Option("--when-done", help="A command to run with each painted file.", rich_help_panel=TALK)]
 
 
 @app.command(rich_help_panel=PAINT)
@@ -58,19 +58,20 @@ def watch(
     deadline: o.Deadline = None,
     max_cost: o.MaxCost = None,
     priority: o.Priority = None,
-    when_done: WhenDone = "",
-    plain: Annotated[  # noqa: ARG001  # there is no other way yet
-        bool, typer.Option("--plain", help="Lines instead of a full screen.", rich_help_panel=TALK)
-    ] = False,
+    when_done: o.WhenDone = "",
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the studio.", rich_help_panel=TALK)] = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Paint whatever lands in a folder, until told to end. A style.jpg in it says how."""
+    """Paint whatever lands in a folder, until told to end. A style.jpg in it says how. In a terminal the studio opens;
+    --plain says it in lines.
+    """
     from stylizer.examine import check
     from stylizer.foreground import work_off
     from stylizer.notify import Notifier
     from stylizer.runner import Runner
     from stylizer.sidecar import asked_by
+    from stylizer.studio_verbs import open_studio
 
     config, here = settings()
     if burst:
@@ -98,6 +99,12 @@ def watch(
     for one in asked.styles:
         if not Path(one).is_file():
             raise ConfigError(f"The style {one} cannot be read.", hint="Check the path after --style.")
+    if not (plain or as_json or quiet) and console.is_terminal():
+        with Store(here.store) as store:
+            # What is wrong with it is said here, not in a log.
+            open_intake(store, config, here, inbox, output, asked)[1].close()
+        open_studio(here, *sys.argv[1:], "--plain")
+        return
     with Store(here.store) as store, console.Progress(as_json=as_json, quiet=quiet) as progress:
         name, intake = open_intake(store, config, here, inbox, output, asked)
         with Notifier(store, config.notify, when_done) as notifier:

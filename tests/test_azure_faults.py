@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from backends.azure.account import open_account
 from stylizer.backend import Phase
 from stylizer.config import Config
-from stylizer.errors import BackendRejected
+from stylizer.errors import BackendRejected, ConfigError
 from tests.azure_for_tests import Cloud, cloud, ended
 from tests.azurite import Azurite, azurite, missing
 from tests.emulator.faults import Fault
@@ -167,3 +168,68 @@ def test_the_wall_clock_ends_what_nobody_ended(account: Cloud, tmp_path: Path) -
     report = ended(backend, [spec.id])[spec.id]
     assert report.phase is Phase.LOST and "hours are over" in report.error
     account.batch.wait(lambda: not any(pool.nodes for pool in account.batch.account.pools.values()))
+
+
+def test_a_laptop_that_slept_finds_everything_done(account: Cloud, tmp_path: Path) -> None:
+    account.tell_workers(pace=0.3)
+    backend, specs = account.backend(), [chunk_spec(tmp_path, n) for n in range(4)]
+    backend.submit(specs)
+    until(lambda: any(report.phase is Phase.RUNNING for report in backend.poll([spec.id for spec in specs])))
+    assert backend._driver
+    backend._driver.pace = 1e9
+    account.batch.wait(lambda: not any(pool.nodes for pool in account.batch.account.pools.values()))
+    account.batch.advance(8 * 3600.0)
+    backend._driver.pace = 0.05
+    assert {report.phase for report in ended(backend, [spec.id for spec in specs]).values()} == {Phase.DONE}
+    until(lambda: backend.meters()[0].final)
+    # The job's own end bounds what was not seen.
+    assert float(backend.meters()[0].spent) == pytest.approx(float(account.batch.cost()), rel=0.25)
+
+
+def test_links_that_have_expired_fail_the_task_and_not_the_run(
+    account: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.azure.giving.MARGIN", timedelta(hours=-7))
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    report = ended(backend, [spec.id])[spec.id]
+    assert report.phase is Phase.FAILED and report.retryable and "could not carry out" in report.error
+    monkeypatch.undo()
+    monkeypatch.setenv("STYLIZER_AZURE_BATCH_KEY", account.batch.account.key)
+    monkeypatch.setenv("STYLIZER_AZURE_STORAGE_KEY", account.storage.key)
+    again = chunk_spec(tmp_path, attempt=2)
+    backend.submit([again])
+    assert ended(backend, [again.id])[again.id].phase is Phase.DONE
+
+
+def test_a_pool_that_cannot_be_made_is_said(account: Cloud, tmp_path: Path) -> None:
+    account.batch.quota.pools = 0
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    with pytest.raises(BackendRejected, match="could not start the machines"):
+        until(lambda: not backend.poll([spec.id]))
+
+
+def test_too_many_jobs_are_said(account: Cloud, tmp_path: Path) -> None:
+    account.batch.quota.active_jobs = 0
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    with pytest.raises(BackendRejected, match="as many active jobs"):
+        until(lambda: not backend.poll([spec.id]))
+
+
+def test_a_sign_in_that_is_not_taken_is_said(account: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLIZER_AZURE_BATCH_KEY", "d3Jvbmc=")
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    with pytest.raises(BackendRejected, match="does not take our sign-in"):
+        until(lambda: not backend.poll([spec.id]))
+    monkeypatch.delenv("STYLIZER_AZURE_BATCH_KEY")
+    without = account.backend()
+    without.submit([spec])
+    with pytest.raises(ConfigError, match="not in the environment"):
+        until(lambda: not without.poll([spec.id]))
+    with pytest.raises(BackendRejected, match="not set up"):
+        account.backend(batch="").capacity()
+    with pytest.raises(BackendRejected, match="'Standard_Nonsense'"):
+        account.backend(vm_size="Standard_Nonsense").capacity()

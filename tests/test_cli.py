@@ -17,7 +17,7 @@ from PIL import Image
 
 from stylizer.cli import main
 from stylizer.commands import add
-from stylizer.jobs import Encoding, FrameRange, JobState
+from stylizer.jobs import Encoding, FrameRange, JobState, RunnerDesired
 from stylizer.store import Store
 from stylizer.video import probe
 from tests import jobs_for_tests as small
@@ -193,6 +193,14 @@ def test_priority_goes_before_place(typed: Typed, queued: list[int]) -> None:
     found = {job["id"]: job for job in typed("status", "--json").json["jobs"]}  # type: ignore[attr-defined]
     assert (found[third]["place"], found[third]["priority"], found[first]["place"]) == (1, 5, 2)
     assert typed("move", third).code == 2 and typed("move", third, 1, "--priority", 5).code == 2
+
+
+def test_whoever_is_painting_can_be_ended(typed: Typed, home: Path) -> None:
+    assert typed("stop", "--json").json["running"] is False
+    with Store(home / "jobs.db") as store, store.runner_lock():
+        assert "is finished" in typed("stop").err
+        assert store.runner().desired is RunnerDesired.DRAIN
+        assert typed("stop", "--now").code == 0 and store.runner().desired is RunnerDesired.STOP
 
 
 def test_a_failed_job_can_go_on_elsewhere(typed: Typed, home: Path, queued: list[int]) -> None:

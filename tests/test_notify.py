@@ -77,10 +77,11 @@ def test_a_job_that_is_done_is_told_once_across_restarts(
     with Notifier(store, config) as notifier:
         finish(store, add(store, tmp_path))
         notifier.turn()
-    with Notifier(store, config):
+    with Notifier(store, config) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path, "other.mp4"), JobState.FAILED)
-    with Notifier(store, config):
-        pass
+    with Notifier(store, config) as notifier:
+        notifier.turn()
     assert [(one["title"], one["message"]) for one in heard] == [
         ("stylizer: done", "clip.mp4.out.mp4 is done."),
         ("stylizer: failed", "other.mp4.out.mp4 is failed."),
@@ -92,11 +93,11 @@ def test_what_ended_while_nobody_ran_is_told_at_the_next_start(
 ) -> None:
     config = NotifyDefaults(to=(server[0],))
     job = add(store, tmp_path)
-    with Notifier(store, config):
-        pass
+    with Notifier(store, config) as notifier:
+        notifier.turn()
     finish(store, job)
-    with Notifier(store, config):
-        pass
+    with Notifier(store, config) as notifier:
+        notifier.turn()
     assert len(server[1]) == 1
 
 
@@ -105,15 +106,27 @@ def test_messages_that_were_not_wanted_do_not_come_later(
 ) -> None:
     with Notifier(store, NotifyDefaults(to=(server[0],))):
         pass
-    with Notifier(store, NotifyDefaults()):
+    with Notifier(store, NotifyDefaults()) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path))
-    with Notifier(store, NotifyDefaults(to=(server[0],))):
-        pass
+    with Notifier(store, NotifyDefaults(to=(server[0],))) as notifier:
+        notifier.turn()
     assert server[1] == []
 
 
+def test_two_runners_do_not_tell_twice(store: Store, tmp_path: Path, server: tuple[str, list[dict[str, str]]]) -> None:
+    config = NotifyDefaults(to=(server[0],))
+    with Store(store.path) as other, Notifier(other, config) as second:
+        with Notifier(store, config) as first:
+            first.turn()
+            finish(store, add(store, tmp_path))
+        second.turn()
+    assert len(server[1]) == 1
+
+
 def test_many_at_once_are_one_message(store: Store, tmp_path: Path, server: tuple[str, list[dict[str, str]]]) -> None:
-    with Notifier(store, NotifyDefaults(to=(server[0],))):
+    with Notifier(store, NotifyDefaults(to=(server[0],))) as notifier:
+        notifier.turn()
         for number in range(7):
             finish(store, add(store, tmp_path, f"{number}.mp4"), JobState.FAILED if number == 3 else JobState.DONE)
     (only,) = server[1]
@@ -123,7 +136,8 @@ def test_many_at_once_are_one_message(store: Store, tmp_path: Path, server: tupl
 def test_an_address_that_does_not_answer_is_an_event_without_its_secret(
     store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Notifier(store, NotifyDefaults(to=(f"json://user:{SECRET}@127.0.0.1:9/",))):
+    with Notifier(store, NotifyDefaults(to=(f"json://user:{SECRET}@127.0.0.1:9/",))) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path))
     assert told(store) == "A message could not be sent to json://…."
     assert SECRET not in "".join(capfd.readouterr()) + store.path.read_bytes().decode("latin-1")
@@ -150,7 +164,8 @@ def test_a_command_runs_with_the_output_of_each_job_that_is_done(
 ) -> None:
     said = tmp_path / "said"
     command = script(tmp_path / "say.py", SAY.format(str(said))) + words
-    with Notifier(store, NotifyDefaults(), command):
+    with Notifier(store, NotifyDefaults(), command) as notifier:
+        notifier.turn()
         job = add(store, tmp_path, "a clip; rm -rf $HOME.mp4")
         finish(store, job)
         finish(store, add(store, tmp_path, "bad.mp4"), JobState.FAILED)
@@ -160,9 +175,11 @@ def test_a_command_runs_with_the_output_of_each_job_that_is_done(
 
 
 def test_a_command_that_fails_or_is_not_there_is_an_event(store: Store, tmp_path: Path) -> None:
-    with Notifier(store, NotifyDefaults(when_done=script(tmp_path / "bad.py", "raise SystemExit(3)"))):
+    with Notifier(store, NotifyDefaults(when_done=script(tmp_path / "bad.py", "raise SystemExit(3)"))) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path))
-    with Notifier(store, NotifyDefaults(when_done="no-such-program")):
+    with Notifier(store, NotifyDefaults(when_done="no-such-program")) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path, "other.mp4"))
     assert "ended with code 3" in told(store) and "no-such-program could not be started" in told(store)
 
@@ -196,6 +213,7 @@ def test_a_slow_command_does_not_hold_up_the_loop(store: Store, tmp_path: Path) 
     command = script(tmp_path / "slow.py", "import time\ntime.sleep(1)")
     with Notifier(store, NotifyDefaults(), command) as notifier:
         finish(store, add(store, tmp_path))
+        notifier._looked_at = 0.0
         began = time.monotonic()
         notifier.turn()
         assert time.monotonic() - began < 0.8
@@ -206,7 +224,8 @@ def test_a_desktop_that_is_not_there_is_an_event(store: Store, tmp_path: Path, m
     if sys.platform != "linux":
         pytest.skip("there is a desktop here")
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    with Notifier(store, NotifyDefaults(desktop=True)):
+    with Notifier(store, NotifyDefaults(desktop=True)) as notifier:
+        notifier.turn()
         finish(store, add(store, tmp_path))
     assert "no desktop session" in told(store)
 

@@ -129,8 +129,10 @@ class AzureBackend:
         if entry is None or run is None or entry.report.phase is not Phase.DONE:
             raise OutputError(f"Azure has no result of {spec.id}.", hint="It is painted anew with stylizer retry.")
         if not spec.output.exists():
+            from backends.azure.landing import land  # noqa: PLC0415
+
             assert self._driver
-            self._driver.land(run.key, spec, entry.size)
+            land(self._driver.account.media, run.key, spec, entry.size)
         return spec.output
 
     def cancel(self, ids: Collection[str]) -> None:

@@ -91,7 +91,7 @@ def pool(settings: AzureDefaults, wheel: File | None, wanted: int, now: datetime
         auto_scale_formula=formula(settings, wanted, now, spot=spot),
         auto_scale_evaluation_interval=EVERY,
         start_task=m.BatchStartTask(
-            command_line=shlex.join(["/bin/bash", "-c", start_command(settings, wheel)]),
+            command_line=bash(start_command(settings, wheel)),
             resource_files=[wheel.resource] if wheel else [],
             wait_for_success=True,
             max_task_retry_count=1,
@@ -134,7 +134,7 @@ def start_command(settings: AzureDefaults, wheel: File | None) -> str:
     if size_of(settings.vm_size).gpus:
         steps.append("nvidia-smi")
     if wheel:
-        needs = " ".join(shlex.quote(need) for need in requirements())
+        needs = " ".join(f'"{need}"' for need in requirements())
         steps += [
             'cd "$AZ_BATCH_NODE_SHARED_DIR"',
             "python3 -m venv env || (apt-get update -q && apt-get install -q -y python3-venv && python3 -m venv env)",
@@ -145,6 +145,11 @@ def start_command(settings: AzureDefaults, wheel: File | None) -> str:
         if size_of(settings.vm_size).gpus:
             steps.append('env/bin/python -c "import torch; assert torch.cuda.is_available()"')
     return "; ".join(steps)
+
+
+def bash(text: str) -> str:
+    """A command line that has a shell. Plain single quotes where they do: how Batch reads nested ones is nowhere said."""
+    return shlex.join(["/bin/bash", "-c", text]) if "'" in text else f"/bin/bash -c '{text}'"
 
 
 def requirements() -> list[str]:
@@ -204,4 +209,4 @@ def command(settings: AzureDefaults, name: str) -> str:
         return f"{settings.python} {rest}"
     if settings.image:
         return f"python {rest}"
-    return f"""/bin/bash -c '"$AZ_BATCH_NODE_SHARED_DIR/env/bin/python" {rest}'"""
+    return bash(f'"$AZ_BATCH_NODE_SHARED_DIR/env/bin/python" {rest}')

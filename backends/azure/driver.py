@@ -14,16 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from azure.batch import models as m
 
 from backends.azure import pool as pools
 from backends.azure.account import Account
 from backends.azure.definitions import formula
-from backends.azure.errands import log_name, result_name
+from backends.azure.errands import log_name
 from backends.azure.faults import Missing, clean, said
 from backends.azure.giving import Giver
+from backends.azure.landing import land
 from backends.azure.metering import Meters
 from backends.azure.prices import prices
 from backends.azure.runs import Entry, Run, failure, notes_in, prefix_of
@@ -32,8 +32,7 @@ from backends.azure.storage import LEASE_SECONDS
 from stylizer.backend import Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, BackendRejected, BackendUnavailable, StylizerError
-from stylizer.jobs import Clip, MediaKind
-from stylizer.transfer import unpack_pictures
+from stylizer.jobs import Clip
 from stylizer.wire import Spec
 
 LANES = 4
@@ -197,9 +196,11 @@ class Driver:
             with suppress(Missing):
                 tasks = list(self.account.batch.tasks(run.batch_job, only="completed"))
         self._hear(run)
+        info = job.execution_info if job else None
+        if job is not None and run.open():
+            pools.check_started(job)
         for task in tasks:
             self._judge(run, task, over=over)
-        info = job.execution_info if job else None
         run.pool = (info.pool_id if info else "") or run.pool
         self._count(run, job, ended=ended)
         with self.lock:
@@ -319,23 +320,10 @@ class Driver:
             notes = notes_in(self.account.logs.get_text(f"{run.key}/state/{name}.done"))
         try:
             if entry.spec is not None:
-                self.land(run.key, entry.spec, entry.size)
+                land(self.account.media, run.key, entry.spec, entry.size)
         except (BackendRejected, OSError) as error:
             return replace(entry.report, phase=Phase.FAILED, error=str(error), code="output", retryable=True)
         return replace(entry.report, phase=Phase.DONE, notes=notes)
-
-    def land(self, key: str, spec: Spec, size: int) -> Path:
-        """Make the result of a spec exist at its output, whole or not at all."""
-        name, most = result_name(key, spec.id), size
-        is_folder = spec.clip.kind is MediaKind.SEQUENCE and not spec.output.suffix
-        if not is_folder:
-            return self.account.media.download(name, spec.output, most=most)
-        archive = self.account.media.download(name, spec.output.with_name(f"{spec.output.name}.zip"), most=most)
-        part = spec.output.with_name(f"{spec.output.name}.part")
-        unpack_pictures(archive, part, most=spec.clip.frames, most_bytes=most)
-        part.replace(spec.output)
-        archive.unlink()
-        return spec.output
 
     # ---- find again ----
 

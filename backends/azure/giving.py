@@ -15,6 +15,7 @@ from backends.azure import definitions, errands
 from backends.azure.account import Account
 from backends.azure.client import Closed
 from backends.azure.definitions import ERRANDS, File
+from backends.azure.pool import check_started
 from backends.azure.prices import size_of
 from backends.azure.runs import Run
 from backends.azure.staging import Staging
@@ -95,9 +96,10 @@ class Giver:
                 refused = self.account.batch.add_tasks(run.batch_job, tasks)
                 break
             except Closed:
+                check_started(self.account.batch.job(run.batch_job))
                 run.ended = True
         else:
-            raise InputError(f"Azure's Batch job {run.batch_job} ends as soon as it is made.", hint="Look in the portal.")
+            raise BackendUnavailable(f"Azure's Batch job {run.batch_job} ends as soon as it is made.")
         for one in refused:
             raise InputError(f"Azure does not take the task {one.id}: {one.error}.")
         if nodes > run.wanted and run.pool and not settings.pool:

@@ -69,6 +69,16 @@ def examine(settings: AzureDefaults, pool: m.BatchPool | None, nodes: Sequence[m
     return "a machine of it was taken away" if nodes else ""
 
 
+def check_started(job: m.BatchJob) -> None:
+    """BackendRejected if the job never got a pool."""
+    error = job.execution_info.scheduling_error if job.execution_info else None
+    if error:
+        raise BackendRejected(
+            f"Azure could not start the machines ({error.code}: {clean(error.message or '')}).",
+            hint="Check azure.vm_size, azure.subnet and azure.pool in the config, and the quota of pools.",
+        )
+
+
 def _why(node: m.BatchNode) -> str:
     if said(node.state) == "starttaskfailed":
         info = node.start_task_info

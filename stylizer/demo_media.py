@@ -1,0 +1,70 @@
+"""The demo's media: small clips of imagined scenes, and frames of them as an imagined worker paints them."""
+
+from __future__ import annotations
+
+import zlib
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from stylizer.demo_pictures import HANDS, painted, scene
+from stylizer.files import settle
+from stylizer.jobs import Clip, Look
+
+SIZE = (192, 108)
+LOOP = 120
+"""Frames after which a scene begins anew: a clip of any length is these, again and again."""
+
+
+def write_clip(clip: Clip) -> None:
+    """The source of a clip: as many frames as it says, smaller than it says. Its path's ending decides the container."""
+    part = clip.path.with_name(f".{clip.path.name}.part")
+    rate = round(clip.rate)
+    with av.open(str(part), "w", format={".mkv": "matroska", ".mov": "mov"}.get(clip.path.suffix, "mp4")) as out:
+        options = {"preset": "ultrafast", "g": str(LOOP), "bf": "0", "crf": "30"}
+        stream = out.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        frames = [_frame(frame_of(clip, n)) for n in range(min(LOOP, clip.frames))]
+        kept = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+        for number in range(clip.frames):
+            like = kept[number % len(kept)]
+            packet = av.Packet(bytes(like))
+            packet.stream, packet.is_keyframe = stream, like.is_keyframe
+            packet.pts = packet.dts = number
+            packet.time_base = Fraction(1, rate)
+            out.mux(packet)
+    settle(part, clip.path)
+
+
+def write_painted(clip: Clip, number: int, look: Look, path: Path, container: str) -> None:
+    """A file with one frame of the clip, painted."""
+    hand = next(hand for hand in HANDS if hand.name == look.styles[0].path.name)
+    before = frame_of(clip, number)
+    after = painted(before, hand, number)
+    with av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "16"})
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        shown = Image.blend(before, after, look.strength)
+        for frame in (_frame(shown), None):
+            for packet in stream.encode(frame):
+                out.mux(packet)
+
+
+def frame_of(clip: Clip, number: int) -> Image.Image:
+    """A frame of an imagined clip."""
+    return _scene(zlib.crc32(clip.path.stem.partition(", take")[0].encode()), number % LOOP)
+
+
+@cache
+def _scene(seed: int, number: int) -> Image.Image:
+    return scene(seed, *SIZE, number / 24 + seed % 60)
+
+
+def _frame(picture: Image.Image) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
