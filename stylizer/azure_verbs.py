@@ -18,6 +18,7 @@ from stylizer import options as o
 from stylizer.config import Config, load_config, places
 from stylizer.errors import ConfigError
 from stylizer.options import settings
+from stylizer.wire import hear
 
 if TYPE_CHECKING:
     from backends.azure.account import Account
@@ -59,7 +60,7 @@ def init(
     ] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Write [azure] in the config: where your Batch account and storage are. No secret is asked for or kept."""
+    """Write to the config where your Batch account and storage are. No secret is asked for or kept."""
     path = places().config
     known = load_config(path).azure
     if not batch:
@@ -185,12 +186,24 @@ def logs(
             if as_json:
                 console.object_line({"of": name, "text": text})
             else:
-                console.line(f"{name}  {screen.plain(text)}")
+                console.line(f"{name}  {screen.plain(_words(text))}")
         if not follow:
             break
         time.sleep(FOLLOW_SECONDS)
     if not told and not as_json:
         console.talk(f"Azure has no logs of job {job}.", "dim")
+
+
+def _words(text: str) -> str:
+    """A line of a log for a person: what is ours in words, what libraries printed as it is."""
+    line = hear(text)
+    if line is None:
+        return text
+    if line.kind == "progress":
+        return f"{line.done} of {line.total}" + (f", {line.fps:g} fps" if line.fps else "")
+    if line.kind == "finished":
+        return f"finished: {line.frames} in {line.seconds:.1f} s"
+    return f"{line.kind}: {line.text or line.message} {line.hint}".rstrip()
 
 
 @app.command()

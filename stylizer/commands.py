@@ -305,9 +305,7 @@ def status(store: Store) -> Status:
         costs: dict[int, tuple[Money, ...]] = {}
         for one in money:
             costs[one.meter.job] = (*costs.get(one.meter.job, ()), one)
-        views = tuple(
-            view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs
-        )
+        views = tuple(view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs)
     left = [view for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
     etas = [view.eta for view in left if view.eta is not None]
     total = sum(etas) if etas and len(etas) == len(left) else None

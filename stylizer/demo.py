@@ -270,8 +270,9 @@ class Script:
         while self._coming and self._coming[0].at <= now:
             self._add(store, self._coming.pop(0))
         # Clips are only looked at by the studio: that they come a moment after it is shown holds up nothing.
-        while self._clock.is_now and self._unwritten:
-            self._aside.submit(_write_clip, self._unwritten.pop())
+        for clip in sorted(self._unwritten, key=lambda clip: clip.frames) if self._clock.is_now else ():
+            self._unwritten.remove(clip)
+            self._aside.submit(_write_clip, clip)
         if now >= self._next_at:
             self._next_at = now + EVERY
             number, scene = next(self._later)

@@ -16,7 +16,7 @@ from stylizer.files import settle
 from stylizer.jobs import Clip, Look
 
 SIZE = (192, 108)
-LOOP = 120
+LOOP = 48
 """Frames after which a scene begins anew: a clip of any length is these, again and again."""
 
 

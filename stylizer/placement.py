@@ -134,9 +134,7 @@ def _why_not_rented(demand: Demand, there: Room | None, burst: str) -> str:
     return ""
 
 
-def _to_rent(
-    demand: Demand, here: Room, there: Room, ahead: Mapping[str, float], burst: str, now: float
-) -> tuple[int, str]:
+def _to_rent(demand: Demand, here: Room, there: Room, ahead: Mapping[str, float], burst: str, now: float) -> tuple[int, str]:
     """How many of the job's chunks are better rented for, and why."""
     chunk = demand.pixels / max(1, demand.chunks)
     if here.trouble:

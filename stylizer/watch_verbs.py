@@ -21,8 +21,8 @@ from stylizer.rows import clean
 from stylizer.store import Store
 
 if TYPE_CHECKING:
-    from stylizer.adopt import Intake
-    from stylizer.sidecar import Asked
+    from stylizer.inbox.adopt import Intake
+    from stylizer.inbox.sidecar import Asked
 
 app = typer.Typer()
 
@@ -66,11 +66,11 @@ def watch(
     """Paint whatever lands in a folder, until told to end. A style.jpg in it says how. In a terminal the studio opens;
     --plain says it in lines.
     """
-    from stylizer.examine import check
     from stylizer.foreground import work_off
+    from stylizer.inbox.examine import check
+    from stylizer.inbox.sidecar import asked_by
     from stylizer.notify import Notifier
     from stylizer.runner import Runner
-    from stylizer.sidecar import asked_by
     from stylizer.studio_verbs import open_studio
 
     config, here = settings()
@@ -152,14 +152,14 @@ def open_intake(store: Store, config: Config, here: Places, inbox: str, output: 
     """What adopts from an inbox into an outbox (each a folder or az://…), and the inbox's name. ConfigError if either
     cannot be used.
     """
-    from stylizer.adopt import Intake
-    from stylizer.arrivals import Arrivals
-    from stylizer.cloud_inbox import Cloud, is_address, outbox_beside
-    from stylizer.deliver import Deliveries
-    from stylizer.examine import Examiner
-    from stylizer.folder_inbox import Folder
-    from stylizer.outbox import Outbox
-    from stylizer.watch import Place
+    from stylizer.inbox.adopt import Intake
+    from stylizer.inbox.arrivals import Arrivals
+    from stylizer.inbox.cloud import Cloud, is_address, outbox_beside
+    from stylizer.inbox.deliver import Deliveries
+    from stylizer.inbox.examine import Examiner
+    from stylizer.inbox.folder import Folder
+    from stylizer.inbox.outbox import Outbox
+    from stylizer.inbox.watch import Place
 
     where = output or config.watch.output
     if not where:
@@ -204,8 +204,8 @@ def _carrier(config: Config) -> Callable[[Path, str], None]:
     """What brings an output to a target; the cloud is asked for when there is something to bring."""
 
     def carry(output: Path, target: str) -> None:
-        from stylizer.cloud_inbox import is_address, upload
-        from stylizer.deliver import copy_here
+        from stylizer.inbox.cloud import is_address, upload
+        from stylizer.inbox.deliver import copy_here
 
         if is_address(target):
             from backends.azure.storage import open_container
@@ -224,14 +224,15 @@ def inbox(
     as_json: o.AsJson = False,
 ) -> None:
     """What has landed in inboxes: what settles, waits, was taken or refused, and why."""
-    from stylizer import inbox_screen
+
+    from stylizer.inbox.screen import inbox_values, inboxes
 
     with Store(settings()[1].store, write=False) as store:
         found = {name: store.found(name) for name in store.inboxes()}
     if as_json:
-        console.answer(inboxes=inbox_screen.inbox_values(found))
+        console.answer(inboxes=inbox_values(found))
     else:
-        console.show(inbox_screen.inboxes(found, every=every))
+        console.show(inboxes(found, every=every))
 
 
 @app.command(rich_help_panel=PAINT)

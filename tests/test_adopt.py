@@ -27,23 +27,23 @@ from PIL import Image
 
 from backends.fake import FakeBackend
 from stylizer import commands
-from stylizer.adopt import Intake
-from stylizer.arrivals import Arrivals
 from stylizer.config import Config, WatchDefaults
-from stylizer.deliver import Deliveries, copy_here
 from stylizer.errors import InputError
-from stylizer.examine import Examiner
-from stylizer.folder_inbox import Folder
+from stylizer.inbox.adopt import Intake
+from stylizer.inbox.arrivals import Arrivals
+from stylizer.inbox.deliver import Deliveries, copy_here
+from stylizer.inbox.examine import Examiner
+from stylizer.inbox.folder import Folder
+from stylizer.inbox.outbox import Outbox
+from stylizer.inbox.prober import Prober
+from stylizer.inbox.sidecar import asked_by
+from stylizer.inbox.watch import Changes, Watch
 from stylizer.jobs import FINISHED, Job, JobState
 from stylizer.ledger import Arrival, Found
-from stylizer.outbox import Outbox
-from stylizer.prober import Prober
 from stylizer.runner import Runner
 from stylizer.sequence import SUFFIXES
-from stylizer.sidecar import asked_by
 from stylizer.source import check_unchanged
 from stylizer.store import Store
-from stylizer.watch import Changes, Watch
 from tests import jobs_for_tests as small
 from tests.media import make_clip
 

@@ -50,7 +50,7 @@ def test_an_account_that_works(account: Cloud) -> None:
 
 def test_what_is_wrong_is_named_with_its_cure(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(AzureDefaults())["azure"].verdict == "bad"
-    assert "seven days" in said(account.settings(wall_clock_hours=200.0))["wall clock"].found
+    assert "seven days" in said(account.settings(wall_clock_hours=200.0))["limit"].found
     fault = account.batch.faults.add(Fault("*", status=403, code="AuthorizationFailure"))
     assert "Azure Batch Data Contributor" in said(account.settings())["batch"].advice
     account.batch.faults.clear()

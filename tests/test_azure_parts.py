@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -30,7 +31,7 @@ from stylizer.errors import BackendRejected, InputError
 from stylizer.estimate import Measurement
 from stylizer.jobs import MediaKind
 from stylizer.transfer import given as errand_of
-from stylizer.transfer import pack_pictures, plain, unpack_pictures
+from stylizer.transfer import one_gpu, pack_pictures, plain, unpack_pictures
 from stylizer.wire import Line, dumps, loads, say
 from tests.emulator.formula import Samples, evaluate
 from tests.jobs_for_tests import chunk_spec, clip, fit_spec, look
@@ -81,6 +82,9 @@ def test_a_pool_ends_by_itself_and_checks_its_gpu() -> None:
     assert made.start_task and made.start_task.resource_files
     assert "nvidia-smi" in made.start_task.command_line and "sig=" not in made.start_task.command_line
     assert "torch>=" in made.start_task.command_line and "azure" not in made.start_task.command_line
+    shell, flag, script = shlex.split(made.start_task.command_line)
+    assert (shell, flag) == ("/bin/bash", "-c") and made.start_task.command_line.count("'") == 2
+    assert subprocess.run(["bash", "-n", "-c", script], capture_output=True).returncode == 0 or os.name == "nt"
     job = definitions.job(T4, "stylizer-1", {"job": "1"}, made)
     auto = job.pool_info.auto_pool_specification
     assert auto and auto.pool_lifetime_option == m.BatchPoolLifetimeOption.JOB and not auto.keep_alive
@@ -176,6 +180,14 @@ def test_pictures_go_there_and_back(tmp_path: Path) -> None:
     assert (tmp_path / "x.zip").read_bytes() == (tmp_path / "y.zip").read_bytes()
     unpack_pictures(tmp_path / "x.zip", tmp_path / "b", most=2)
     assert {p.name: p.read_text() for p in (tmp_path / "b").iterdir()} == {"1.png": "1.png", "2.png": "2.png"}
+
+
+def test_each_errand_has_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZ_BATCH_NODE_SHARED_DIR", str(tmp_path))
+    with one_gpu(2) as first, one_gpu(2) as second:
+        assert {first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
+    with one_gpu(2) as again, one_gpu(1) as only:
+        assert again == first and only == {}
 
 
 def run() -> Run:

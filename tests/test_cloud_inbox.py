@@ -13,14 +13,14 @@ import pytest
 
 from backends.azure.storage import Container, open_container
 from backends.fake import FakeBackend
-from stylizer.cloud_inbox import Cloud, is_plain, outbox_beside
 from stylizer.config import AzureDefaults, Config, WatchDefaults
 from stylizer.errors import ConfigError
+from stylizer.inbox.cloud import Cloud, is_plain, outbox_beside
+from stylizer.inbox.sidecar import asked_by
+from stylizer.inbox.watch import Kind, Moved, Thing, Watch
 from stylizer.jobs import Job, JobState
 from stylizer.runner import Runner
-from stylizer.sidecar import asked_by
 from stylizer.store import Store
-from stylizer.watch import Kind, Moved, Thing, Watch
 from stylizer.watch_verbs import open_intake
 from tests import jobs_for_tests as small
 from tests.azurite import Azurite, azurite, needs_azurite

@@ -14,8 +14,8 @@ import pytest
 from watchdog.observers import Observer
 
 from stylizer.errors import ConfigError
-from stylizer.folder_inbox import Folder
-from stylizer.watch import Changes, Kind, Listing, Lying, Watch, arrange, is_ignored, sidecars_of
+from stylizer.inbox.folder import Folder
+from stylizer.inbox.watch import Changes, Kind, Listing, Lying, Watch, arrange, is_ignored, sidecars_of
 from tests.jobs_for_tests import until
 
 QUIET = 5.0

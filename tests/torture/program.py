@@ -20,7 +20,7 @@ from stylizer.devices import Device
 from stylizer.jobs import FINISHED, JobState
 from stylizer.ledger import Arrival
 from stylizer.runner import Runner, media_here
-from stylizer.sidecar import asked_by
+from stylizer.inbox.sidecar import asked_by
 from stylizer.store import Store
 from stylizer.watch_verbs import open_intake
 

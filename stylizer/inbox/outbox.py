@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from stylizer.inbox.watch import Thing, parent
 from stylizer.jobs import Clip, MediaKind
 from stylizer.output import output_path
-from stylizer.watch import Thing, parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 
-from stylizer.arrivals import Arrivals
 from stylizer.config import Config
-from stylizer.deliver import Deliveries
 from stylizer.errors import ConfigError
-from stylizer.examine import Brief, Examiner, Ready, Refused, Verdict, Wanting
+from stylizer.inbox.arrivals import Arrivals
+from stylizer.inbox.deliver import Deliveries
+from stylizer.inbox.examine import Brief, Examiner, Ready, Refused, Verdict, Wanting
+from stylizer.inbox.watch import Changes, Kind, Place, Thing, Watch, parent, sidecars_of, within
 from stylizer.jobs import JobState
 from stylizer.ledger import Arrival
 from stylizer.store import Store
-from stylizer.watch import Changes, Kind, Place, Thing, Watch, parent, sidecars_of, within
 
 BUDGET = 0.015
 """Seconds that one turn may take when there is much to do."""

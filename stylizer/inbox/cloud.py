@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from stylizer.errors import BackendRejected, ConfigError
+from stylizer.inbox.watch import Kind, Listing, Lying, Moved, Thing, within
 from stylizer.sequence import remove
-from stylizer.watch import Kind, Listing, Lying, Moved, Thing, within
 
 SCHEME = "az://"
 READY = "_READY"

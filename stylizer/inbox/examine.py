@@ -19,10 +19,10 @@ from stylizer.backend import names
 from stylizer.config import Config
 from stylizer.errors import BackendError, ConfigError, InputError, StyleError, StylizerError
 from stylizer.files import digest_of, settle
+from stylizer.inbox.prober import Prober
+from stylizer.inbox.sidecar import Asked, read_sidecar
+from stylizer.inbox.watch import Kind, Moved, Place, Thing
 from stylizer.jobs import Clip, Encoding, Look, MediaKind
-from stylizer.prober import Prober
-from stylizer.sidecar import Asked, read_sidecar
-from stylizer.watch import Kind, Moved, Place, Thing
 
 LANES = 2
 ENDS = 64 * 1024

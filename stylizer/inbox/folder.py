@@ -14,8 +14,8 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from stylizer.errors import ConfigError
+from stylizer.inbox.watch import Listing, Lying, Moved, Thing
 from stylizer.sequence import MARK
-from stylizer.watch import Listing, Lying, Moved, Thing
 
 JOIN_SECONDS = 5.0
 

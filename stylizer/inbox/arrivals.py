@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stylizer import commands
-from stylizer.examine import Painting, Ready
+from stylizer.inbox.examine import Painting, Ready
+from stylizer.inbox.outbox import Outbox
+from stylizer.inbox.watch import Thing
 from stylizer.jobs import FINISHED, Clip, Desired, Encoding, Job, JobState, Look
 from stylizer.ledger import Arrival, Found
-from stylizer.outbox import Outbox
 from stylizer.rows import clean
 from stylizer.store import Store
-from stylizer.watch import Thing
 
 
 class Arrivals:
