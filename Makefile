@@ -15,7 +15,7 @@ VENV := $(PYTHON) -m venv .venv
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check torture scale azure-demo examples benchmark clean
+.PHONY: demo test check torture scale azure-demo screens examples benchmark clean
 
 demo: .venv/ready examples  ## paint the example clip
 	$(BIN)/stylizer run examples/out/clip.mp4 --style examples/out/art.jpg --output demo/clip.art.mp4
@@ -35,6 +35,12 @@ torture: .venv/tested  ## what a week can do to it, in five minutes; SECONDS=360
 
 scale: .venv/tested  ## how start, status and a turn of the runner grow with the queue
 	$(BIN)/python -m tests.torture.scale
+
+azure-demo: .venv/tested examples  ## a whole run on Azure, without Azure: needs Node 22 and Azurite 3.37 (tests/azurite.py)
+	$(BIN)/python examples/azure_demo.py
+
+screens: .venv/tested  ## docs/screens, drawn from the demo
+	$(BIN)/python -m examples.screens
 
 examples: examples/out/clip.mp4
 
