@@ -1,6 +1,6 @@
 """A whole run on Azure, without Azure: Azurite keeps the files, an emulator of Batch boots nodes that really paint.
 
-    python examples/azure_demo.py [CLIP] [STYLE]
+    python examples/azure_demo.py [CLIP] [STYLE] [--output PAINTED]
 
 Prints the estimate, the meter as it runs and the final bill beside the emulator's own. Needs Node 22 and Azurite 3.37
 (see tests/azurite.py). Time in the emulated region passes faster than ours, so that booting takes seconds.
@@ -42,6 +42,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description="A whole run on Azure, without Azure.")
     options.add_argument("clip", nargs="?", type=Path, default=HERE / "clip.mp4")
     options.add_argument("style", nargs="?", type=Path, default=HERE / "art.jpg")
+    options.add_argument("--output", type=Path, help="where the painted clip is kept")
     chosen = options.parse_args()
     nodes = Script(node_environment={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
     try:
@@ -51,7 +52,8 @@ def main() -> int:
             environment = {**os.environ, **keys, "STYLIZER_HOME": folder}
             _configure(home / "config.toml", batch.url.replace("://", f"://{batch.account.name}@"), storage.endpoint)
             _say_estimate(chosen.clip, chosen.style, home)
-            code = _run(chosen.clip, chosen.style, environment, home, batch)
+            output = chosen.output or home / "painted.mp4"
+            code = _run(chosen.clip, chosen.style, output, environment, home, batch)
             _say_bill(batch)
             if batch.violations:
                 print("\nAgainst the contract of the API:", *batch.violations, sep="\n  ")
@@ -91,9 +93,9 @@ def _say_estimate(clip: Path, style: Path, home: Path) -> None:
         print(f"           {length:4.0f} s  {one.seconds / 60:5.1f} min  {one.cost:.4f} {one.currency}")
 
 
-def _run(clip: Path, style: Path, environment: dict[str, str], home: Path, batch: Emulator) -> int:
+def _run(clip: Path, style: Path, output: Path, environment: dict[str, str], home: Path, batch: Emulator) -> int:
     command = [sys.executable, "-m", "stylizer", "run", str(clip), "--style", str(style), "--quality", "draft"]
-    command += ["--backend", "azure", "--output", str(home / "painted.mp4")]
+    command += ["--backend", "azure", "--output", str(output)]
     print("\nRun        stylizer", *command[3:])
     told = ""
     with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
@@ -104,7 +106,7 @@ def _run(clip: Path, style: Path, environment: dict[str, str], home: Path, batch
                 told = said
                 print(f"Meter      {said}", flush=True)
     if process.returncode == 0:
-        painted = probe(home / "painted.mp4")
+        painted = probe(output)
         print(f"Painted    {painted.frames} frames, {painted.width} x {painted.height}")
     return process.returncode
 

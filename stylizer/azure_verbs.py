@@ -16,7 +16,7 @@ from rich.text import Text
 from stylizer import console, edit_config, screen
 from stylizer import options as o
 from stylizer.config import Config, load_config, places
-from stylizer.errors import ConfigError
+from stylizer.errors import ConfigError, StylizerError
 from stylizer.options import settings
 from stylizer.wire import hear
 
@@ -241,3 +241,14 @@ def _tell(what: str, gone: list[str], *, as_json: bool) -> None:
         console.talk(f"{name}  {what}")
     if not gone:
         console.talk("There is nothing to do.", "dim")
+
+
+def leftovers(config: Config) -> list[str]:
+    """What earlier runs have left in Azure that costs money, in sentences; what keeps us from knowing, if anything does."""
+    from backends.azure.account import open_account
+    from backends.azure.overview import leftovers as left
+
+    try:
+        return left(open_account(config), config.azure)
+    except StylizerError as error:
+        return [f"What is left in Azure could not be looked up: {error.message}"]

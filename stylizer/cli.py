@@ -172,6 +172,8 @@ def run(
                 for note in clip.notes:
                     progress.remark(f"{clip.path.name}: {note}")
             left = [job.id for job in jobs if job.id not in done]
+            for words in azure_verbs.leftovers(config) if left and wanted == "azure" else ():
+                progress.remark(words)
             with Notifier(store, config.notify, when_done) as notifier:
                 runner = Runner(store, config, here, adopt=notifier.turn)
                 interrupted = bool(left) and work_off(runner, store, progress, left)

@@ -65,9 +65,11 @@ def estimate(
     plans: Sequence[Plan] = ()
     if chosen == "azure" or (config.azure.batch and not chosen):
         from backends.azure.planner import plans as all_plans
-        from backends.azure.prices import SIZES
+        from backends.azure.prices import prices, sizes
 
-        plans = all_plans(found, look, config, SIZES, known)
+        names = {config.azure.vm_size: None, **{size.name: None for size in sizes() if size.gpus}}
+        prices(config.azure.region, names, here.cache)
+        plans = all_plans(found, look, config, [*names], known)
         offers += [_rented(one) for one in _worth_a_look(plans)]
     if as_json:
         places = [
@@ -132,6 +134,6 @@ def _show_trade_off(clip: Clip, look: Look, config: Config, known: Sequence[Meas
     """Few long chunks waste less on starting, many short ones lose less to a machine that is taken away."""
     from backends.azure.planner import trade_off
 
-    console.talk("Chunks of other lengths, on the machines of the settings:", "dim")
+    console.talk("\nChunks of other lengths, on the machines of the settings:", "dim")
     for seconds, one in trade_off(clip, look, config, known):
         console.talk(f"  {seconds:>4.0f} s  {one.sentence}", "dim")

@@ -333,6 +333,12 @@ def test_chunks_have_a_best_length(tmp_path: Path) -> None:
     assert list(planner.trade_off(replace(shot, kind=MediaKind.STILL), look(tmp_path), config)) == []
 
 
+def test_keeping_machines_warm_has_its_price() -> None:
+    assert planner.warmth(T4) == planner.warmth(replace(T4, keep_warm_minutes=30.0)) == ""
+    said = planner.warmth(replace(T4, pool="warm", keep_warm_minutes=30.0))
+    assert "kept 30 min, for 0.03" in said and "saves 7 min" in said and "not live" in said
+
+
 # ---- what is wrong with a pool ----
 
 

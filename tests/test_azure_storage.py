@@ -10,7 +10,9 @@ import pytest
 from azure.storage.blob import BlobClient
 
 from backends.azure import storage as blobs
+from backends.azure.errands import result_name
 from backends.azure.faults import Missing, clean
+from backends.azure.landing import land, largest
 from backends.azure.links import account_of
 from backends.azure.storage import BLOCK, Container, open_container
 from stylizer import blobs as links
@@ -19,6 +21,7 @@ from stylizer.config import AzureDefaults, Config
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError
 from stylizer.files import digest_of
 from tests.azurite import Azurite, Login, azurite, missing
+from tests.jobs_for_tests import chunk_spec
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
@@ -100,6 +103,22 @@ def test_a_download_is_whole_or_not_at_all(container: Container, tmp_path: Path)
     with pytest.raises(Missing):
         container.download("nothing", target)
     assert target.read_text() == "content"
+
+
+def test_a_result_is_no_larger_than_it_said_and_than_it_can_be(
+    container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = chunk_spec(tmp_path)
+    container.put_text(result_name("run", spec.id), "x" * 100)
+    assert land(container, "run", spec, 100).read_text() == "x" * 100
+    spec.output.unlink()
+    with pytest.raises(BackendRejected, match="at most 99"):
+        land(container, "run", spec, 99)
+    assert 64 * 48 * 24 < largest(spec) < 1 << 30
+    monkeypatch.setattr("backends.azure.landing.largest", lambda _: 50)
+    with pytest.raises(BackendRejected, match="at most 50"):
+        land(container, "run", spec, 10**15)
+    assert not spec.output.exists()
 
 
 def test_texts_have_facts_and_tails(container: Container) -> None:

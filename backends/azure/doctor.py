@@ -64,7 +64,7 @@ def examine_azure(config: Config) -> Iterator[Check]:
         yield from _said(name, partial(_storage, container), advice)
     advice = f"Your account needs the role {LINK_ROLE} (or {BLOB_ROLE}) on {account_of(account.media.url)}."
     yield from _said("links", lambda: _links(account, settings), advice)
-    if any(check.verdict == "bad" for check in batch):
+    if any(check.name == "batch" and check.verdict == "bad" for check in batch):
         return
     yield from _said("image", lambda: _image(account, settings))
     yield from _said("quota", lambda: _quota(settings))
@@ -93,15 +93,13 @@ def _settings(settings: AzureDefaults) -> Iterator[Check]:
     links = timedelta(hours=settings.wall_clock_hours) + MARGIN + SKEW
     if links > LONGEST:
         yield Check(
-            "wall clock",
+            "limit",
             "bad",
             f"{settings.wall_clock_hours:g} h; the links that nodes are given live seven days at most",
             "Lower azure.wall_clock_hours in the config.",
         )
     else:
-        yield Check(
-            "wall clock", "good", f"no run costs anything after {settings.wall_clock_hours:g} h, whatever happens here"
-        )
+        yield Check("limit", "good", f"no run costs anything after {settings.wall_clock_hours:g} h, whatever happens here")
 
 
 def _sign_in(settings: AzureDefaults) -> Iterator[Check]:

@@ -93,7 +93,7 @@ class Driver:
                 raise run.rejected
             run.rejected = None
             pending = [e.spec for e in run.entries.values() if e.spec and not e.given and e.is_open]
-            is_live = bool(pending) or not run.ended or not self.meters.is_final(run)
+            is_live = bool(pending or run.giving) or not run.ended or not self.meters.is_final(run)
         if not is_live:
             self._fetch(run)
             return
@@ -134,13 +134,12 @@ class Driver:
         with self.lock:
             run.idle_since = time.monotonic()
             for name in names:
-                entry = run.entries.get(name)
-                if entry is None:
+                if not run.wants(name):
                     run.cancelled.add(name)
                 elif name in refused:
-                    entry.report = Report(name, Phase.FAILED, error=refused[name], code="input", retryable=False)
+                    run.fail(name, Report(name, Phase.FAILED, error=refused[name], code="input", retryable=False))
                 else:
-                    entry.given = True
+                    run.entries[name].given = True
 
     # ---- end ----
 
@@ -292,9 +291,18 @@ class Driver:
                 pool = None
             try:
                 run.trouble = pools.examine(self.config.azure, pool, nodes, time.monotonic() - run.waiting_since)
-            except BackendRejected:
+            except BackendRejected as error:
+                words = self._start_words(run, nodes)
                 self._end(run, "no node came")
-                raise
+                raise BackendRejected(f"{error.message}{words}", hint=error.hint) from None
+
+    def _start_words(self, run: Run, nodes: list[m.BatchNode]) -> str:
+        """The last thing that a node said before it failed to start."""
+        for node in nodes:
+            if said(node.state) == "starttaskfailed" and node.id:
+                lines = self.account.batch.node_text(run.pool, node.id, "startup/stderr.txt").strip().splitlines()
+                return f" It said: {clean(lines[-1])}." if lines else ""
+        return ""
 
     # ---- fetch ----
 

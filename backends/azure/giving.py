@@ -62,9 +62,11 @@ class Giver:
                     some[spec.id] = self._errand(run, spec, expires)
                 except (InputError, OSError) as error:
                     refused[spec.id] = str(error)
+            # What was cancelled while it was uploaded must not rent anything.
+            some = {name: one for name, one in some.items() if run.wants(name)}
             if some:
                 self._add(run, some, expires, len(specs) - len(refused), spot=spot)
-        if any(isinstance(spec, ChunkSpec) for spec in specs):
+        if run.generation and any(isinstance(spec, ChunkSpec) for spec in specs):
             # After a fit the chunks are still to come; after chunks nothing is, and the job ends though we be asleep.
             self.account.batch.end_when_done(run.batch_job)
         return refused

@@ -17,6 +17,8 @@ from stylizer.backend import Node
 from stylizer.config import AzureDefaults
 
 SUFFIX = ".meter.json"
+LEAVING_SECONDS = 60.0
+"""From the end of a Batch job until its last node is gone, where nobody saw it go."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Meters:
         """Take in which nodes a run has; whether it may still cost something. `ended`: its Batch job has."""
         now, ledger = self.account.batch.now, self._ledger(run)
         info = job.execution_info if job else None
-        end = info.end_time.timestamp() if info and info.end_time else None
+        end = info.end_time.timestamp() + LEAVING_SECONDS if info and info.end_time else None
         if ended and (self.settings.pool or not nodes):
             # The nodes of a named pool outlive the job and cost it nothing more.
             with self.lock:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from backends.azure.prices import Price, Size, price_of, size_of
-from stylizer.config import Config, places
+from stylizer.config import AzureDefaults, Config, places
 from stylizer.estimate import Measurement, rate_here
 from stylizer.jobs import Clip, FrameRange, Look, MediaKind
 from stylizer.plan import cut
@@ -59,7 +59,8 @@ class Plan:
         """For a person, on one line."""
         kind = "Spot" if self.spot else "dedicated"
         machines = f"{self.nodes} x {self.size.removeprefix('Standard_')} {kind}"
-        return f"{machines}: {self.seconds / 60:.0f} min, {self.cost:.2f} {self.currency} in {self.chunks} chunks"
+        chunks = "1 chunk" if self.chunks == 1 else f"{self.chunks} chunks"
+        return f"{machines}: {self.seconds / 60:.0f} min, {self.cost:.2f} {self.currency} in {chunks}"
 
 
 def plan(clip: Clip, look: Look, config: Config, measurements: Iterable[Measurement] = ()) -> Plan:
@@ -134,3 +135,17 @@ def trade_off(
             told.add(len(parts))
             nodes = min(settings.nodes, len(parts))
             yield length, of(clip.frames, max(map(len, parts)), pace, size, price, nodes, spot=settings.spot)
+
+
+def warmth(settings: AzureDefaults) -> str:
+    """What it costs to keep the nodes of a named pool, and what that saves, in a sentence; empty where none are kept."""
+    if not (settings.pool and settings.keep_warm_minutes):
+        return ""
+    price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
+    cost = price.per_hour * Decimal(settings.keep_warm_minutes) / 60
+    start = price.per_hour * Decimal(BOOT_SECONDS) / 3600
+    return (
+        f"Each idle machine of {settings.pool} is kept {settings.keep_warm_minutes:g} min, for {cost:.3f} {price.currency}; "
+        f"a clip that comes meanwhile saves {BOOT_SECONDS / 60:.0f} min of starting, {start:.3f} {price.currency} a machine "
+        f"({price.basis})."
+    )

@@ -81,6 +81,11 @@ class Run:
     def open(self) -> list[str]:
         return [name for name, entry in self.entries.items() if entry.is_open]
 
+    def wants(self, name: str) -> bool:
+        """Whether it still is to be carried out."""
+        entry = self.entries.get(name)
+        return entry is not None and entry.is_open
+
     def lose(self, names: Sequence[str], reason: str) -> None:
         """These start anew; it is nobody's failure."""
         for name in names:
