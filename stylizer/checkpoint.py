@@ -20,7 +20,7 @@ from stylizer.errors import StyleError
 from stylizer.network import Dims, PerceptualEncoder, StyleEncoder, TransformNetwork
 
 FORMAT = "stylizer-checkpoint"
-VERSION = 1
+VERSION = 2
 SHIPPED = Path(__file__).parent / "weights" / "stylizer.safetensors"
 MAX_BYTES = 64 * 1024 * 1024
 

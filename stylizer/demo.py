@@ -8,7 +8,6 @@ before it begins, in a second, so that there is something to see; then it goes o
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import shutil
@@ -18,29 +17,26 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from backends.fake import FakeBackend, Fate, write_tiny
 from stylizer import commands
 from stylizer.backend import Backend, Phase
 from stylizer.config import Places, load_config, places
+from stylizer.demo_gauges import GPUS
+from stylizer.demo_scenes import LATER, SCENES, Scene
 from stylizer.errors import StylizerError
 from stylizer.files import digest_of
-from stylizer.jobs import FINISHED, Clip, Encoding, Job, JobState, Look, MediaKind, Quality, StyleImage
+from stylizer.jobs import FINISHED, Clip, Encoding, Job, JobState, Look, MediaKind, StyleImage
 from stylizer.runner import Runner, is_whole
 from stylizer.store import Store
 from stylizer.wire import ChunkSpec, FitSpec, Spec
 from stylizer.work import Media
-
-if TYPE_CHECKING:
-    from stylizer.gauges import Gauge
 
 PAST = 420.0
 """Seconds that the demo has lived through when it is shown."""
@@ -56,7 +52,6 @@ MOST_KEPT = 24
 """Finished jobs; older ones are forgotten."""
 READY = "ready"
 PATIENCE = 30.0
-GPUS = {"cuda:0 (NVIDIA RTX 4090)": 46.0, "cuda:1 (NVIDIA RTX 3060)": 19.0}
 NODES = {"tvmps-7c1f": 33.0, "tvmps-20ae": 33.0, "tvmps-b94d": 31.0}
 """Frames a second of each."""
 FRAME = (1920, 1080)
@@ -74,52 +69,6 @@ vm_size = "Standard_NC24ads_A100_v4"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A clip that somebody brings, and how it is to be painted."""
-
-    at: float
-    """Seconds from when the studio is shown; before that if negative."""
-    name: str
-    seconds: float
-    styles: tuple[int, ...]
-    rate: int = 24
-    backend: str = "auto"
-    quality: Quality = Quality.STANDARD
-    strength: float = 1.0
-    keep_color: bool = False
-    priority: int = 0
-    max_cost: float = 0.0
-    paused: bool = False
-    notes: tuple[str, ...] = ()
-    sound: int = 1
-
-
-SCENES = (
-    Scene(-410, "swim meet b-roll.mp4", 48, (0,), rate=30),
-    Scene(-405, "the long take (final FINAL).mov", 2700, (0, 3), priority=-1),
-    Scene(-400, "candle test 02.mov", 26, (7,), quality=Quality.DRAFT),
-    Scene(-380, "half a transfer.mov", 74, (3,), backend="local"),
-    Scene(-290, "kite festival, wide.mp4", 95, (5,), rate=25, notes=("3 frames repeat their time.",)),
-    Scene(-230, "Lucía dances (take 4).mov", 62, (1, 7), rate=30, strength=0.8),
-    Scene(-215, "harbour at dusk.mp4", 320, (2,), rate=30),
-    Scene(-120, "rain on the window 🌧.mp4", 70, (2,), rate=25, keep_color=True, priority=1),
-    Scene(-70, "salt flats, drone [raw].mp4", 180, (7,), rate=60, backend="azure", max_cost=0.5),
-    Scene(-66, "train to Porto.mov", 260, (0,), rate=30, sound=2),
-    Scene(-60, "ночной трамвай.mkv", 140, (4,), rate=25),
-    Scene(-44, "tulips macro.mov", 45, (6,), rate=50, paused=True),
-    Scene(-36, "grandmother's hands.mp4", 88, (1,), rate=25, priority=1),
-    Scene(-14, "舞踏 rehearsal.mov", 210, (5, 4), quality=Quality.HIGH),
-    Scene(-8, "carnival, backstage.mp4", 130, (3,), rate=30, backend="local"),
-    Scene(-2, "snow, 4 in the morning.mp4", 66, (4,), rate=25, strength=0.7),
-)
-LATER = (
-    Scene(0, "two bridges.mp4", 55, (6,), rate=25),
-    Scene(0, "puppets, act 2.mov", 80, (5,), rate=30),
-    Scene(0, "moth at the lamp.mp4", 30, (7,), quality=Quality.DRAFT),
-    Scene(0, "wedding — first dance.mp4", 150, (1,), rate=30, keep_color=True),
-    Scene(0, "fjord timelapse.mp4", 40, (2,), rate=30),
-)
 TROUBLES = (
     "The worker ended without a word, killed by signal 9: the machine's memory was full.",
     "cuda:1 had no memory left for a frame of this size.",
@@ -160,6 +109,8 @@ def main(folder: Path, seed: int) -> int:
         )
         threading.Thread(target=_end_with_stdin, args=(runner,), daemon=True).start()
         runner.run(stay=True, each=each)
+    # Here too: whoever shows the studio may have been killed.
+    shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
@@ -194,32 +145,6 @@ class Clock:
             time.sleep(0.002)
 
 
-class ImaginedGauges:
-    """The gauges of the imagined GPUs, that go up and down, and of this machine's processor."""
-
-    def __init__(self) -> None:
-        from stylizer.gauges import Gauges  # noqa: PLC0415  # psutil
-
-        self._real = Gauges()
-
-    def read(self) -> tuple[Gauge, ...]:
-        """As stylizer.gauges reads them."""
-        from stylizer.gauges import Gauge  # noqa: PLC0415  # same
-
-        now, cards = time.time(), []
-        for number, label in enumerate(GPUS):
-            device, _, model = label.partition(" ")
-            sway = math.sin(now / (7 + 3 * number)) * 0.5 + math.sin(now / 2.3 + number) * 0.2
-            used, total = (9.1 + 0.4 * sway, 24.0) if number == 0 else (6.2 + 0.2 * sway, 12.0)
-            load, warm, watts = 0.9 + 0.08 * sway, 66 - 9 * number + 3 * sway, 360 - 220 * number + 25 * sway
-            memory = int(used * 1e9), int(total * 1e9)
-            cards.append(Gauge(device, model.strip("()"), load, *memory, warm, watts))
-        return (*cards, *[gauge for gauge in self._real.read() if gauge.device == "cpu"])
-
-    def close(self) -> None:
-        self._real.close()
-
-
 class Script:
     """What happens: which clips come, how their chunks fare, what is written."""
 
@@ -242,8 +167,6 @@ class Script:
             is_whole=is_whole,
             assemble=self._assemble,
         )
-        self._unwritten: list[Clip] = []
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def backend(self, name: str) -> Backend:
         """This machine, with two unequal GPUs; or three rented ones that may be taken away."""
@@ -269,10 +192,6 @@ class Script:
         now = self._clock() - self._clock.start
         while self._coming and self._coming[0].at <= now:
             self._add(store, self._coming.pop(0))
-        # Clips are only looked at by the studio: that they come a moment after it is shown holds up nothing.
-        for clip in sorted(self._unwritten, key=lambda clip: clip.frames) if self._clock.is_now else ():
-            self._unwritten.remove(clip)
-            self._aside.submit(_write_clip, clip)
         if now >= self._next_at:
             self._next_at = now + EVERY
             number, scene = next(self._later)
@@ -286,6 +205,8 @@ class Script:
         self._count += 1
         path = self._clips / scene.name
         frames = round(scene.seconds * scene.rate)
+        from stylizer.demo_media import write_clip  # noqa: PLC0415  # PyAV
+
         clip = Clip(
             path,
             MediaKind.VIDEO,
@@ -297,9 +218,10 @@ class Script:
             "yuv420p",
             0,
             scene.sound,
-            f"demo {self._seed} {self._count}",
+            "",
             scene.notes,
         )
+        clip = write_clip(clip)
         weight = 1 / len(scene.styles)
         look = Look(
             tuple(StyleImage(self._styles[n][0], weight, self._styles[n][1]) for n in scene.styles),
@@ -318,7 +240,6 @@ class Script:
             priority=scene.priority,
             max_cost=scene.max_cost,
         )
-        self._unwritten.append(clip)
         for note in scene.notes:
             store.note(job.id, None, "note", note)
         if scene.paused:
@@ -368,12 +289,6 @@ def _size(job: Job) -> tuple[int, int]:
         return job.clip.width, job.clip.height
     scale = job.look.size / max(job.clip.width, job.clip.height)
     return round(job.clip.width * scale), round(job.clip.height * scale)
-
-
-def _write_clip(clip: Clip) -> None:
-    from stylizer.demo_media import write_clip  # noqa: PLC0415  # PyAV
-
-    write_clip(clip)
 
 
 @contextmanager

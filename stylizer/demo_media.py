@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,19 @@ from PIL import Image
 from stylizer.demo_pictures import HANDS, painted, scene
 from stylizer.files import settle
 from stylizer.jobs import Clip, Look
+from stylizer.source import fingerprint
 
 SIZE = (192, 108)
-LOOP = 48
+LOOP = 24
 """Frames after which a scene begins anew: a clip of any length is these, again and again."""
+MOST = 8
+"""Scenes that differ."""
 
 
-def write_clip(clip: Clip) -> None:
-    """The source of a clip: as many frames as it says, smaller than it says. Its path's ending decides the container."""
+def write_clip(clip: Clip) -> Clip:
+    """The source of a clip, and the clip with its fingerprint: as many frames as it says, smaller than it says. The ending
+    of its path decides the container.
+    """
     part = clip.path.with_name(f".{clip.path.name}.part")
     rate = round(clip.rate)
     with av.open(str(part), "w", format={".mkv": "matroska", ".mov": "mov"}.get(clip.path.suffix, "mp4")) as out:
@@ -39,6 +45,7 @@ def write_clip(clip: Clip) -> None:
             packet.time_base = Fraction(1, rate)
             out.mux(packet)
     settle(part, clip.path)
+    return replace(clip, fingerprint=fingerprint(clip.path))
 
 
 def write_painted(clip: Clip, number: int, look: Look, path: Path, container: str) -> None:
@@ -58,12 +65,13 @@ def write_painted(clip: Clip, number: int, look: Look, path: Path, container: st
 
 def frame_of(clip: Clip, number: int) -> Image.Image:
     """A frame of an imagined clip."""
-    return _scene(zlib.crc32(clip.path.stem.partition(", take")[0].encode()), number % LOOP)
+    name = clip.path.stem.partition(", take")[0]
+    return _scene(zlib.crc32(name.encode()) % MOST, number % LOOP)
 
 
 @cache
 def _scene(seed: int, number: int) -> Image.Image:
-    return scene(seed, *SIZE, number / 24 + seed % 60)
+    return scene(seed, *SIZE, number / 24 + 7 * seed)
 
 
 def _frame(picture: Image.Image) -> av.VideoFrame:

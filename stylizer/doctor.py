@@ -7,25 +7,16 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from stylizer.backend import load, names
+from stylizer.check import Check
 from stylizer.config import Config, Places
 from stylizer.errors import StylizerError
 
 SCARCE = 2 * 10**9
 """Bytes of free disk below which a clip of some length will not fit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    name: str
-    verdict: str
-    """good, poor (paints, but not as it should) or bad (cannot paint)."""
-    found: str
-    advice: str = ""
 
 
 def examine(config: Config, places: Places, output: Path) -> Iterator[Check]:

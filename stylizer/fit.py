@@ -19,9 +19,14 @@ from torch import Tensor
 from stylizer.checkpoint import Checkpoint, shipped
 from stylizer.jobs import Quality
 from stylizer.losses import (
+    Colours,
     StyleTarget,
+    blend_colours,
     blend_targets,
+    colour_loss,
+    colours,
     outside,
+    pooled,
     relative,
     roughness,
     style_loss,
@@ -34,7 +39,7 @@ from stylizer.stylize import LUMA, best_precision
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-CONTENT, OUTSIDE, ROUGH, UNSTEADY = 0.5, 5.0, 0.05, 8.0
+COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 16.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
@@ -44,11 +49,11 @@ class Recipe:
 
     steps: int
     crops: int = 2
-    side: int = 256
+    side: int = 224
     rate: float = 2e-3
 
 
-RECIPES = {Quality.DRAFT: Recipe(0), Quality.STANDARD: Recipe(200), Quality.HIGH: Recipe(1000)}
+RECIPES = {Quality.DRAFT: Recipe(0), Quality.STANDARD: Recipe(180), Quality.HIGH: Recipe(1000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Style:
     code: Tensor
     """(1, code)"""
     targets: list[StyleTarget]
+    colours: Colours
 
 
 def fit(
@@ -104,11 +110,19 @@ def fit(
     def loss(net: TransformNetwork, frames: Tensor, steady: bool) -> Tensor:
         with autocast:
             with torch.no_grad():
-                kept = perceptual(frames)[2]
+                kept = perceptual(frames, depths=3)[2]
             painted = net(frames)
-            seen = perceptual(shown(frames, painted))
-            total = style_loss(seen, style.targets) + CONTENT * relative(seen[2].float(), kept.float()).mean()
-            total = total + OUTSIDE * outside(painted) + ROUGH * roughness(painted)
+            result = shown(frames, painted)
+            seen = perceptual(result)
+            # Together, not one by one: a crop of the sky need not hold all that the style picture holds.
+            total = style_loss([pooled(f) for f in seen], style.targets)
+            total = total + COLOUR * colour_loss(colours(pooled(result)), style.colours)
+            total = (
+                total
+                + CONTENT * relative(seen[2].float(), kept.float()).mean()
+                + OUTSIDE * outside(painted)
+                + ROUGH * roughness(painted)
+            )
             if steady:
                 total = total + UNSTEADY * unsteadiness(net, frames, painted, random)
         return total
@@ -161,17 +175,18 @@ def look_at(
     the frame, as they are in the picture; with `keep_color` it takes the colours of the samples first.
     """
     short = min(samples.shape[2:])
-    codes, targets = [], []
+    codes, targets, seen = [], [], []
     for picture in styles:
         coloured = recoloured(picture, samples) if keep_color else picture
         sized = _sized(coloured[None], max(96, min(1024, round(short * brush))))
         features = perceptual(sized.to(device))
         targets.append(style_targets(features))
+        seen.append(colours(sized.to(device)))
         if min(sized.shape[2:]) > 512:
             features = perceptual(_sized(sized, 512).to(device))
         codes.append(encoder.cpu()(StyleEncoder.describe(features).cpu()))
     code = sum((w * c for w, c in zip(weights, codes, strict=True)), torch.zeros_like(codes[0]))
-    return Style(code.to(device), blend_targets(targets, weights))
+    return Style(code.to(device), blend_targets(targets, weights), blend_colours(seen, weights))
 
 
 @torch.no_grad()

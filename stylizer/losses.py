@@ -6,7 +6,8 @@ are (N, 3, H, W), RGB, 0..1; features (N, C, H, W).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,22 +50,26 @@ def style_targets(features: Sequence[Tensor]) -> list[StyleTarget]:
     return [StyleTarget(gram(f), *spread(f)) for f in features]
 
 
+def _mix(tensors: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
+    return torch.stack([w * t for w, t in zip(weights, tensors, strict=True)]).sum(0)
+
+
 def blend_targets(targets: Sequence[Sequence[StyleTarget]], weights: Sequence[float]) -> list[StyleTarget]:
     """Several styles as one: every moment is the weighted mean of theirs."""
-
-    def mix(tensors: Sequence[Tensor]) -> Tensor:
-        return sum((w * t for w, t in zip(weights, tensors, strict=True)), torch.zeros_like(tensors[0]))
-
     return [
-        StyleTarget(mix([t.gram for t in depth]), mix([t.mean for t in depth]), mix([t.std for t in depth]))
+        StyleTarget(
+            _mix((t.gram for t in depth), weights),
+            _mix((t.mean for t in depth), weights),
+            _mix((t.std for t in depth), weights),
+        )
         for depth in zip(*targets, strict=True)
     ]
 
 
-def style_loss(features: Sequence[Tensor], targets: Sequence[StyleTarget], *, cap: float = 4.0) -> Tensor:
+def style_loss(features: Sequence[Tensor], targets: Sequence[StyleTarget], *, cap: float = math.inf) -> Tensor:
     """Gram, mean and spread distances over the depths, weighted by DEPTH_WEIGHTS; a scalar.
 
-    One picture's distance at one depth counts up to `cap`: a hopeless pair does not drown the batch.
+    One picture's distance at one depth counts up to `cap`, so that a hopeless pair does not drown a batch of others.
     """
     total = torch.zeros((), device=features[0].device)
     for weight, seen, target in zip(DEPTH_WEIGHTS, features, targets, strict=True):
@@ -72,6 +77,39 @@ def style_loss(features: Sequence[Tensor], targets: Sequence[StyleTarget], *, ca
         for ours, theirs in ((gram(seen), target.gram), (mean, target.mean), (std, target.std)):
             total = total + weight * relative(ours, theirs).clamp_max(cap).mean()
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Mean and covariance of a picture's colours: (N, 3, 1) and (N, 3, 3)."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def colours(pictures: Tensor) -> Colours:
+    flat = pictures.float().flatten(2)
+    mean = flat.mean(2, keepdim=True)
+    return Colours(mean, (flat - mean) @ (flat - mean).transpose(1, 2) / flat.shape[2])
+
+
+def blend_colours(styles: Sequence[Colours], weights: Sequence[float]) -> Colours:
+    return Colours(_mix((s.mean for s in styles), weights), _mix((s.covariance for s in styles), weights))
+
+
+def colour_loss(seen: Colours, wanted: Colours) -> Tensor:
+    """How far the colours are apart, relative to how far those of the wanted picture spread; a scalar.
+
+    Gram matrices alone take brightness for contrast: a painter short of strokes then pales.
+    """
+    size = wanted.covariance.diagonal(dim1=1, dim2=2).sum(1) + 0.01
+    mean = (seen.mean - wanted.mean).square().sum((1, 2)) / size
+    return (mean + (seen.covariance - wanted.covariance).square().sum((1, 2)) / size.square()).mean()
+
+
+def pooled(x: Tensor) -> Tensor:
+    """A batch of crops as one picture, for statistics over all of it: (N, C, H, W) -> (1, C, N * H, W)."""
+    return x.transpose(0, 1).flatten(1, 2)[None]
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:

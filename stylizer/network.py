@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,13 @@ def _shuffle(x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, 2, c // 4).transpose(2, 3)
     return pixels.reshape(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """(N, C, 2H, 2W) -> (N, 2*2*C, H, W), the inverse of `_shuffle`: whole pixels of each 2x2 block side by side."""
+    n, c, h, w = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c).transpose(2, 3)
+    return pixels.reshape(n, h // 2, w // 2, 4 * c).permute(0, 3, 1, 2)
 
 
 class Conv(nn.Module):
@@ -100,15 +108,43 @@ class Up(Conv):
         split = torch.einsum("oikl,aky,blx->aboiyx", self.weight, phases, phases)
         return split.reshape(outputs * 4, inputs, 3, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def blocks(self, x: Tensor) -> Tensor:
+        """The result as 2x2 blocks, of an input that has a ring of one already: (N, C, H + 2, W + 2) -> (N, 4 C', H, W)."""
         bias = None if self.bias is None else self.bias.repeat(4)
-        return _shuffle(F.conv2d(_pad(x, 1), self.kernel(), bias))
+        return F.conv2d(x, self.kernel(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _shuffle(self.blocks(_pad(x, 1)))
+
+
+class Fine(Conv):
+    """A 3x3 or 5x5 convolution of the full picture, on 2x2 blocks of its pixels with a ring of one block around them.
+
+    Few channels at full resolution are what a CPU is slowest at; four times as many at half are the same picture.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int) -> None:
+        super().__init__(inputs, outputs, size, bias=False)
+        # taps[p, k, b, q]: whether tap k reaches from output pixel p of a block to pixel q of the block b - 1 away.
+        p, k, b, q = torch.meshgrid(*(torch.arange(n) for n in (2, size, 3, 2)), indexing="ij")
+        self.register_buffer("taps", (2 * (b - 1) + q - p == k - size // 2).float(), persistent=False)
+        self.taps: Tensor
+
+    def kernel(self) -> Tensor:
+        outputs, inputs = self.weight.shape[:2]
+        taps = self.taps.to(self.weight.dtype)
+        split = torch.einsum("oikl,akyq,blxr->aboqriyx", self.weight, taps, taps)
+        return split.reshape(outputs * 4, inputs * 4, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel())
 
 
 @dataclass(frozen=True, slots=True)
 class Dims:
     """The widths of a TransformNetwork; a checkpoint carries them, so it describes its own network."""
 
+    full: int = 16
     half: int = 16
     quarter: int = 48
     eighth: int = 96
@@ -117,14 +153,15 @@ class Dims:
     def layers(self) -> list[int]:
         """Channels of every normalised layer, in order: the layout of a style code."""
         trunk = [self.eighth] * (2 * self.blocks)
-        return [self.half, self.quarter, self.eighth, *trunk, self.quarter, self.half]
+        return [self.half, self.quarter, self.eighth, *trunk, self.quarter, self.half, self.full]
 
 
 class TransformNetwork(nn.Module):
     """Frames to painted frames (N, 3, H, W); H and W multiples of STRIDE. The output is not clamped.
 
     Down to 1/8 in three low-passed steps, residual blocks there, up again with skips at 1/4 and 1/2, and a linear
-    skip of the frame itself that carries its finest detail.
+    skip of the frame itself. The last layers work at full resolution, on 2x2 blocks of pixels: a painter without any
+    non-linearity there draws no edge finer than two pixels, however long it learns.
     """
 
     def __init__(self, dims: Dims | None = None) -> None:
@@ -135,33 +172,37 @@ class TransformNetwork(nn.Module):
         self.up1, self.up2 = Up(d.eighth, d.quarter), Up(d.quarter, d.half)
         # What is added to an Up needs no bias of its own.
         self.skip1, self.skip2 = Conv(d.quarter, d.quarter, 1, bias=False), Conv(d.half, d.half, 1, bias=False)
-        self.paint = Up(d.half, 3)
-        self.detail = Conv(3, 3, bias=False)
-        assert self.paint.bias is not None
-        nn.init.normal_(self.paint.weight, std=0.03)
-        nn.init.constant_(self.paint.bias, 0.5)
+        self.up3, self.skip3 = Up(d.half, d.full), Fine(3, d.full, 5)
+        self.paint, self.detail = Fine(d.full, 3, 5), Fine(3, 3, 3)
+        self.ground = nn.Parameter(torch.full((3,), 0.5))
+        nn.init.normal_(self.paint.weight, std=0.02)
         nn.init.zeros_(self.detail.weight)
 
     def normed(self) -> list[tuple[Conv, Conv | None]]:
         """The layers that `norm` is called for, in order: the convolution, and the one whose output is added to its own."""
         trunk = [layer for layer in self.trunk if isinstance(layer, Conv)]
         alone: list[tuple[Conv, Conv | None]] = [(layer, None) for layer in (self.down1, self.down2, self.down3, *trunk)]
-        return [*alone, (self.up1, self.skip1), (self.up2, self.skip2)]
+        return [*alone, (self.up1, self.skip1), (self.up2, self.skip2), (self.up3, self.skip3)]
 
     def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
         through: Norm = norm or (lambda _, y: y)
-        x = x - 0.5
-        half = F.relu(through(0, self.down1(x.to(self.down1.weight.dtype))))
-        quarter = F.relu(through(1, self.down2(half)))
-        h = F.relu(through(2, self.down3(quarter)))
+        x = (x - 0.5).to(self.down1.weight.dtype)
+        half = through(0, self.down1(x)).relu_()
+        quarter = through(1, self.down2(half)).relu_()
+        h = through(2, self.down3(quarter)).relu_()
         for n in range(0, len(self.trunk), 2):
-            y = F.relu(through(3 + n, self.trunk[n](h)))
+            y = through(3 + n, self.trunk[n](h)).relu_()
             h = h + through(4 + n, self.trunk[n + 1](y))
         n = 3 + len(self.trunk)
-        h = F.relu(through(n, self.up1(h) + self.skip1(quarter)))
-        h = F.relu(through(n + 1, self.up2(h) + self.skip2(half)))
-        painted: Tensor = self.paint(h.to(self.paint.weight.dtype)) + self.detail(x.to(self.detail.weight.dtype))
-        return painted
+        h = through(n, self.up1(h).add_(self.skip1(quarter))).relu_()
+        h = through(n + 1, self.up2(h).add_(self.skip2(half))).relu_()
+        blocks = _pad(_blocks(x), 2)  # a ring for each of the two layers to come: cheaper than to pad their 64 channels
+        full = self.up3.blocks(_pad(h, 2)).add_(self.skip3(blocks))
+        if norm:  # which knows channels, not blocks of them
+            full = _blocks(norm(n + 2, _shuffle(full)))
+        painted = self.paint(full.relu_()).add_(self.detail(blocks[..., 1:-1, 1:-1]))
+        # The ground is added in float32: about zero, eight bits of mantissa are finer than eight bits of colour.
+        return _shuffle(painted).float() + self.ground.float()[:, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +221,20 @@ class Modulation:
 
 @dataclass(slots=True)
 class InstanceNorm:
-    """Conditional instance norm: how the base is trained. Statistics are each picture's own."""
+    """Conditional instance norm: how the base is trained. Statistics are each picture's own.
 
+    `peaks` grows with every call by how far values stand out, beyond PEAK standard deviations. Unpunished, a network hides
+    the strength of a signal from the norm behind a few huge values, and they show: as white holes in calm areas.
+    """
+
+    PEAK: ClassVar[float] = 4.0
     modulation: Modulation
+    peaks: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
         scale, shift = self.modulation(layer)
         y = F.instance_norm(x.float(), eps=1e-5)
+        self.peaks = self.peaks.to(y.device) + F.relu(y.abs() - self.PEAK).square().mean()
         return (y * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
 
 
@@ -255,10 +303,13 @@ class PerceptualEncoder(nn.Module):
         self.mean: Tensor
         self.std: Tensor
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, depths: int = 4) -> list[Tensor]:
+        """Features at the first `depths` depths."""
         x = (x - self.mean) / self.std
         features = []
         for depth, (stage, tap) in enumerate(zip(self.stages, self.taps, strict=True)):
+            if depth == depths:
+                break
             if depth:
                 x = F.max_pool2d(x, 2)
             assert isinstance(stage, nn.ModuleList)

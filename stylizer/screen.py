@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stylizer.doctor import Check
+    from stylizer.check import Check
     from stylizer.styles import Fitted
 
 TONES = {

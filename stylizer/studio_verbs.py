@@ -43,8 +43,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another number, other luck.", show_default=False)] = 7,
 ) -> None:
     """The studio at work on imagined machines: nothing is painted, nothing costs, nothing is left behind."""
-    from stylizer.demo import ImaginedGauges
     from stylizer.demo import demo as imagined
+    from stylizer.demo_gauges import ImaginedGauges
     from tui.app import Studio
 
     console.talk("Setting up an imagined studio \u2026", "dim")

@@ -129,25 +129,20 @@ def with_look(network: TransformNetwork, strength: float, keep_color: bool) -> T
     identity = torch.zeros_like(changed.detail.weight)
     identity[:, :, 1, 1] = torch.eye(3)
     changed.detail.weight.copy_(identity + torch.einsum("oc,cikl->oikl", mix, changed.detail.weight - identity))
-    # Both paths see the frame minus one half; what that leaves constant goes into the bias.
-    assert changed.paint.bias is not None
-    changed.paint.bias.copy_(mix @ changed.paint.bias + 0.5 - mix @ torch.full((3,), 0.5))
+    # Both paths see the frame minus one half; what that leaves constant goes into the ground.
+    changed.ground.copy_(mix @ changed.ground + 0.5 - mix @ torch.full((3,), 0.5))
     return changed
 
 
 def prepare(network: TransformNetwork, device: torch.device, dtype: torch.dtype) -> TransformNetwork:
-    """A copy for painting: on the device, in its precision, kernels composed.
-
-    The last layers stay in float32: bfloat16 has eight bits, and a sky shows them.
-    """
+    """A copy for painting: on the device, in its precision, kernels composed; the ground stays in float32."""
     ready = TransformNetwork(network.dims)
     ready.load_state_dict(network.state_dict())
     ready.eval().requires_grad_(False).to(device)
     for module in list(ready.modules()):
         if isinstance(module, Conv):
-            own = torch.float32 if module in (ready.paint, ready.detail) else dtype
-            kernel = module.kernel().detach().to(own).contiguous(memory_format=torch.channels_last)
-            module.to(own)
+            kernel = module.kernel().detach().to(dtype).contiguous(memory_format=torch.channels_last)
+            module.to(dtype)
             module.kernel = lambda kernel=kernel: kernel  # type: ignore[method-assign,misc]
     return ready
 

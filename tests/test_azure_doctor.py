@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from backends.azure.doctor import Check, examine_azure, quotas
+from backends.azure.doctor import examine_azure, quotas
 from stylizer.backend import Phase
+from stylizer.check import Check
 from stylizer.config import AzureDefaults, Config
 from tests.azure_for_tests import FAKE_NODE, ROOT, Cloud, cloud, quick
 from tests.azurite import Azurite, Login, azurite, missing

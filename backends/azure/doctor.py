@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from backends.azure.links import LONGEST, SKEW, account_of
 from backends.azure.overview import leftovers
 from backends.azure.prices import prices, size_of
 from backends.azure.storage import STORAGE_KEY, Container
+from stylizer.check import Check
 from stylizer.config import AzureDefaults, Config, places
 from stylizer.errors import BackendUnavailable, StylizerError
 
@@ -30,17 +30,6 @@ BATCH_ROLE, BLOB_ROLE, LINK_ROLE = (
 SCOPE = "https://batch.core.windows.net//.default"
 SOON = timedelta(days=180)
 """An image whose support ends sooner is named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """As the checks of this machine are told."""
-
-    name: str
-    verdict: str
-    """good, poor (works, but not as it should) or bad (does not)."""
-    found: str
-    advice: str = ""
 
 
 def examine_azure(config: Config) -> Iterator[Check]:

@@ -1,7 +1,7 @@
 """Make the shipped weights: python -m stylizer.training --data DIR --runs DIR
 
-Three stages, each resumable (run the same command again): distil the perceptual encoder, regress the base, paint against
-the teacher. The last step writes stylizer/weights/stylizer.safetensors.
+Three stages, each resumable (run the same command again): distil the perceptual encoder, regress the base, paint towards
+the styles themselves. The last step writes stylizer/weights/stylizer.safetensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--perceptual-steps", type=int, default=2600)
     parser.add_argument("--regress-steps", type=int, default=4600)
-    parser.add_argument("--paint-steps", type=int, default=0)
+    parser.add_argument("--paint-steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)

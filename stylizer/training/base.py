@@ -1,23 +1,32 @@
 """Train the base: transform network and style encoder, for any style at once.
 
-First by regressing a published network's pictures, which gives clean colours in minutes (`regress`); then against the
-teacher's Gram matrices, with the terms that keep the picture steady (`paint`).
+First by regressing a published network's pictures, which gives clean colours in minutes (`regress`); then towards the
+styles themselves, as the perceptual encoder sees them, with the terms that keep the picture steady (`paint`).
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylizer.losses import outside, relative, roughness, slopes, style_loss, style_targets, unsteadiness
+from stylizer.losses import (
+    colour_loss,
+    colours,
+    outside,
+    relative,
+    slopes,
+    style_loss,
+    style_targets,
+    unsteadiness,
+)
 from stylizer.network import InstanceNorm, Modulation, PerceptualEncoder, StyleEncoder, TransformNetwork
 from stylizer.training.loop import Losses, train
 from stylizer.training.peers import MicroAST
 from stylizer.training.pictures import Pictures, jitter
-from stylizer.training.teacher import Teacher
 
 
 class Base(nn.Module):
@@ -79,9 +88,7 @@ def regress(
             target = peer(contents, styles)
             painted = base(contents, samples.statistics(styles))
         target, painted = target.float().clamp(-0.1, 1.1), painted.float()
-        flat = (painted - target).abs().mean()
-        sharp = sum((a - b).abs().mean() for a, b in zip(slopes(painted), slopes(target), strict=True))
-        return {"total": flat + sharp, "flat": flat.detach(), "sharp": torch.as_tensor(sharp).detach()}
+        return {"total": apart(painted, target)}
 
     averaged = train(base, step_losses, steps=steps, rate=2e-3, state=state, slow=base.style)
     assert isinstance(averaged, Base)
@@ -98,30 +105,49 @@ def paint(
     device: torch.device,
     size: int = 128,
     count: int = 4,
+    rate: float = 2e-3,
 ) -> Base:
-    """Train on the teacher's losses: style (Gram, mean and spread), content, steadiness; resumable through `state`."""
-    samples = Samples(root, encoder, device, seed=23 + state.exists() * 7919)
-    teacher = Teacher(root / "teacher/vgg16_to_relu4_3_fp16.pt").to(device)
+    """Train on the styles themselves: style (Gram, mean and spread), colour, content, steadiness; resumable through `state`.
+
+    The peer's picture stays beside it as an anchor, less and less: without it the colours of a short training turn drab.
+    """
+    samples = Samples(root, encoder, device, seed=23 + state.exists() * int(time.time()))
+    peer = MicroAST(root / "peers/microast_fp32.pt", device)
     base = start.train()
     base.transform = base.transform.to(memory_format=torch.channels_last)
 
     def step_losses(step: int) -> Losses:
         contents, styles = samples.batch(count, size, size)
+        contents = contents.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
-                wanted, kept = style_targets(teacher(styles)), teacher(contents)[2]
-            norm = InstanceNorm(Modulation(base.style(samples.statistics(styles)), base.style.layers))
+                looked, kept = encoder(styles), encoder(contents, depths=3)[2]
+                target = peer(contents, styles).float().clamp(0, 1)
+            norm = InstanceNorm(Modulation(base.style(StyleEncoder.describe(looked)), base.style.layers))
             painted = base.transform(contents, norm)
-            seen = teacher(painted.clamp(-0.2, 1.2))
-            unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
-        style = style_loss(seen, wanted)
-        content = relative(seen[2].float(), kept.float()).mean()
-        rough = roughness(painted)
-        ramp = min(1.0, step / (0.3 * steps))
-        total = style + 0.6 * content + 3 * outside(painted) + 0.2 * rough + 8 * ramp * unsteady
-        told = {"style": style, "content": content, "unsteady": unsteady, "rough": rough}
-        return {"total": total, **{name: value.detach() for name, value in told.items()}}
+            seen = encoder(painted)
+            unsteady = torch.zeros((), device=device)
+            if step % 2 == 0:
+                unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
+        terms = {
+            "style": 0.3 * style_loss(seen, style_targets(looked), cap=8.0),
+            "colour": 0.6 * colour_loss(colours(painted), colours(styles)),
+            "content": 0.15 * relative(seen[2].float(), kept.float()).mean(),
+            "anchor": (12 - 8 * step / steps) * apart(painted.float(), target),
+            "outside": 2 * outside(painted),
+            "peaks": 0.5 * norm.peaks,
+        }
+        total = sum(terms.values(), 3 * min(1.0, step / (0.3 * steps)) * unsteady)
+        if step % 2 == 0:
+            terms["unsteady"] = unsteady
+        return {"total": total, **{name: value.detach() for name, value in terms.items()}}
 
-    averaged = train(base, step_losses, steps=steps, rate=6e-4, state=state, slow=base.style)
+    averaged = train(base, step_losses, steps=steps, rate=rate, state=state, slow=base.style)
     assert isinstance(averaged, Base)
     return averaged
+
+
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    """L1 of two batches of pictures and of their slopes."""
+    sharp = [(x - y).abs().mean() for x, y in zip(slopes(a), slopes(b), strict=True)]
+    return (a - b).abs().mean() + sharp[0] + sharp[1]

@@ -1,6 +1,7 @@
 """Published peers that we learn from or are measured against, rebuilt around their weights. They never ship.
 
 MicroAST (Wang et al. 2023, MIT): a fast arbitrary-style network; the base starts by regressing its pictures.
+Fast neural style (Johnson et al. 2016, pytorch/examples, BSD-3): a network of its own for one style.
 """
 
 from __future__ import annotations
@@ -58,3 +59,30 @@ class MicroAST:
             x = F.relu(self._conv(f"dc.{layer}", x))
             x = F.relu(self._conv(f"dc.{layer + 1}", x))
         return self._conv("dc.4", x)
+
+
+class FastNeuralStyle:
+    """(N, 3, H, W) RGB 0..1 to the picture painted in the one style that the network was trained for, hours long."""
+
+    def __init__(self, weights: Path) -> None:
+        self.state = {k: v.float() for k, v in torch.load(weights, weights_only=True).items()}
+
+    def _conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight = self.state[f"{name}.conv.weight"]
+        by = weight.shape[-1] // 2
+        return F.conv2d(F.pad(x, (by, by, by, by), mode="reflect"), weight, self.state[f"{name}.conv.bias"], stride=stride)
+
+    def _norm(self, name: str, x: Tensor) -> Tensor:
+        return F.instance_norm(x, weight=self.state[f"{name}.weight"], bias=self.state[f"{name}.bias"])
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x * 255
+        for n, stride in ((0, 1), (2, 2), (4, 2)):
+            x = F.relu(self._norm(f"seq.{n + 1}", self._conv(f"seq.{n}", x, stride)))
+        for n in range(6, 11):
+            y = F.relu(self._norm(f"seq.{n}.n1", self._conv(f"seq.{n}.c1", x)))
+            x = x + self._norm(f"seq.{n}.n2", self._conv(f"seq.{n}.c2", y))
+        for n in (11, 13):
+            x = F.relu(self._norm(f"seq.{n + 1}", self._conv(f"seq.{n}", F.interpolate(x, scale_factor=2, mode="nearest"))))
+        return self._conv("seq.15", x) / 255

@@ -17,10 +17,10 @@ from backends.local import LocalBackend
 from stylizer.backend import Backend
 from stylizer.config import Config, Places
 from stylizer.devices import Device
+from stylizer.inbox.sidecar import asked_by
 from stylizer.jobs import FINISHED, JobState
 from stylizer.ledger import Arrival
 from stylizer.runner import Runner, media_here
-from stylizer.inbox.sidecar import asked_by
 from stylizer.store import Store
 from stylizer.watch_verbs import open_intake
 
