@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from stylizer import console
 from stylizer.config import Places
+from stylizer.errors import ConfigError
 from stylizer.options import PAINT, settings
 from stylizer.store import Store
 
 app = typer.Typer()
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError("The studio needs a terminal.", hint="stylizer status --follow says the same in lines.")
 
 
 def open_studio(here: Places, *arguments: str) -> None:
@@ -35,6 +42,7 @@ def tui() -> None:
     """The studio: everything that is queued and painted, in the terminal; from there new clips too."""
     from tui.app import Studio
 
+    _need_terminal()
     Studio(settings()[1]).run()
 
 
@@ -47,6 +55,7 @@ def demo(
     from stylizer.demo_gauges import ImaginedGauges
     from tui.app import Studio
 
+    _need_terminal()
     console.talk("Setting up an imagined studio \u2026", "dim")
     with imagined(seed) as here:
         Studio(here, gauges=ImaginedGauges).run()

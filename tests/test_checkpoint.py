@@ -36,14 +36,14 @@ def test_a_checkpoint_carries_its_network_and_its_facts(saved: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_refused(saved: Path) -> None:
-    rewritten(saved, **{"paint.bias": torch.tensor([0.0, float("nan"), 0.0])})
+    rewritten(saved, **{"ground": torch.tensor([0.0, float("nan"), 0.0])})
     with pytest.raises(StyleError, match="not finite"):
         load_checkpoint(saved)
 
 
 def test_a_newer_version_is_refused(saved: Path) -> None:
-    rewritten(saved, {"version": "2"})
-    with pytest.raises(StyleError, match="version '2'") as error:
+    rewritten(saved, {"version": "3"})
+    with pytest.raises(StyleError, match="version '3'") as error:
         load_checkpoint(saved)
     assert "Update" in error.value.hint
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from stylizer import fit as fitting
 from stylizer.fit import Recipe, crops, fit, recoloured
 from stylizer.jobs import Quality
-from stylizer.losses import blend_targets, gram, style_loss, style_targets, unsteadiness
+from stylizer.losses import blend_targets, colour_loss, colours, gram, pooled, style_loss, style_targets, unsteadiness
 from stylizer.stylize import Stylizer
 
 
@@ -112,6 +112,22 @@ def test_style_loss_is_zero_on_the_style_and_grows() -> None:
     near, far = ([f + amount for f in features] for amount in (0.05, 0.4))
     assert 0 < style_loss(near, targets) < style_loss(far, targets)
     assert gram(features[0]).shape == (1, 8, 8)
+
+
+def test_crops_pooled_are_judged_as_the_picture_they_come_from() -> None:
+    whole = soft(1, 8, 32, 64)[None]
+    halves = torch.cat([whole[..., :32], whole[..., 32:]])
+    assert torch.allclose(gram(pooled(halves)), gram(whole), atol=1e-5)
+    assert not torch.allclose(gram(halves)[:1], gram(whole), atol=1e-2)
+
+
+def test_colour_loss_sees_paleness_and_a_cast() -> None:
+    picture = soft(1, 3, 48, 48)[None]
+    wanted = colours(picture)
+    assert colour_loss(colours(picture.flip(3)), wanted) < 1e-6
+    pale = colour_loss(colours(0.5 * picture + 0.4), wanted)
+    cast = colour_loss(colours(picture + 0.1 * torch.tensor([1.0, 0.0, -1.0])[:, None, None]), wanted)
+    assert pale > 0.1 and cast > 0.05
 
 
 def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not() -> None:

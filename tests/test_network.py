@@ -11,6 +11,7 @@ from stylizer.network import (
     Calibration,
     Conv,
     Down,
+    Fine,
     InstanceNorm,
     Modulation,
     PerceptualEncoder,
@@ -37,6 +38,32 @@ def test_up_is_bilinear_interpolation_and_a_convolution() -> None:
     up, x = Up(5, 4), torch.rand(2, 5, 12, 14)
     plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="bilinear"), up.weight, up.bias, padding=1)
     assert torch.allclose(up(x)[..., 4:-4, 4:-4], plain[..., 4:-4, 4:-4], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_fine_is_a_convolution_of_the_full_picture(size: int) -> None:
+    torch.manual_seed(1)
+    fine, x = Fine(3, 4, size), torch.rand(2, 3, 24, 20)
+    ringed = F.pad(x, (2, 2, 2, 2))
+    blocks = F.pixel_unshuffle(ringed, 2).unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+    seen = F.pixel_shuffle(fine(blocks).unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2), 2)
+    assert torch.allclose(seen, F.conv2d(x, fine.weight, padding=size // 2), atol=1e-5)
+
+
+def test_a_painter_draws_edges_of_one_pixel_and_no_grid(network: TransformNetwork) -> None:
+    """Noise is painted up to the finest frequencies, a plain colour without any."""
+    torch.manual_seed(6)
+    network.detail.weight.zero_()
+
+    def fine_share(painted: torch.Tensor) -> float:
+        inside = painted[0, :, 32:96, 32:96]
+        power = torch.fft.rfft2(inside - inside.mean((1, 2), keepdim=True)).abs().square().sum(0)
+        high = power[20:44].sum() + power[:20, 20:].sum() + power[44:, 20:].sum()
+        return (high / power.sum().clamp_min(1e-9)).item()
+
+    assert fine_share(network(torch.rand(1, 3, 128, 128))) > 0.05
+    plain = network(torch.tensor([0.2, 0.5, 0.7])[:, None, None].expand(1, 3, 128, 128).contiguous())
+    assert plain.std((2, 3)).max() < 1e-5
 
 
 def test_down_is_a_convolution_and_a_low_pass() -> None:
@@ -104,7 +131,7 @@ def test_the_network_stays_within_its_cost() -> None:
     network, macs = TransformNetwork(), 0.0
     for name, layer in network.named_modules():
         if isinstance(layer, Conv):
-            scale = {"down1": 2, "down2": 4, "down3": 8, "up1": 8, "up2": 4, "paint": 2, "skip1": 4, "skip2": 2}
-            stride = 8 if name.startswith("trunk") else scale.get(name, 1)
+            scale = {"down1": 2, "down2": 4, "down3": 8, "up1": 8, "up2": 4, "skip1": 4, "skip2": 2}
+            stride = 8 if name.startswith("trunk") else scale.get(name, 2)
             macs += layer.kernel().numel() / stride**2
     assert 15_000 < macs < 30_000

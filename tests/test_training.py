@@ -1,14 +1,16 @@
-"""The training loop stops and goes on; the pictures it sees are pictures."""
+"""The training loop stops and goes on; the pictures it sees are pictures; the measures see what they are named for."""
 
 from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -65,3 +67,34 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     straight = run(tmp_path / "a.pt", cuts=[10])
     resumed = run(tmp_path / "b.pt", cuts=[0, 0, 10])
     assert torch.allclose(straight, resumed)
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    coarse = torch.rand((1, 3, 12, 12), generator=torch.Generator().manual_seed(3))
+    return F.interpolate(coarse, size=(184, 184), mode="bicubic").clamp(0, 1)
+
+
+def striped(x: Tensor) -> Tensor:
+    """A painter whose stripes of period 4 stay where they are, whatever moves below them."""
+    return x + 0.02 * (torch.arange(x.shape[3]) // 2 % 2).float()
+
+
+def test_measures_of_steadiness_tell_a_stuck_painter_from_one_that_follows(picture: Tensor) -> None:
+    measures = pytest.importorskip("stylizer.training.measures", reason="needs OpenCV")
+    assert measures.shift_error(lambda x: 1 - x, picture) < 1e-6
+    assert measures.shift_error(striped, picture) > 0.01
+    assert measures.noise_gain(lambda x: 3 * x, picture) == pytest.approx(3, rel=0.05)
+    assert measures.grid(lambda x: 1 - x) < 0.1
+    assert measures.grid(striped) > 2
+
+
+def test_warp_error_is_small_for_a_camera_that_moves_over_a_painting(picture: Tensor) -> None:
+    measures = pytest.importorskip("stylizer.training.measures", reason="needs OpenCV")
+    frames = [picture[..., n : n + 160, 2 * n : 2 * n + 144].contiguous() for n in range(4)]
+
+    def error(paint: Callable[[Tensor], Tensor]) -> float:
+        return float(measures.warp_errors(frames, [paint(frame) for frame in frames], 1, lambda a, b: 0.0)[0])
+
+    assert error(lambda x: 1 - x) < 0.01
+    assert error(striped) > 0.012
