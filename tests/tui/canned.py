@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,6 +15,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+import pytest
 from PIL import Image
 from textual.app import App
 from textual.pilot import Pilot
@@ -218,6 +220,8 @@ def picture(app: App[None]) -> str:
 
 def check_picture(app: App[None], name: str) -> None:
     """Compare what the app shows with snapshots/NAME.svg; with SNAPSHOT_UPDATE=1 in the environment that is written."""
+    if sys.platform == "win32":
+        pytest.skip("paths look otherwise here")
     kept = Path(__file__).parent / "snapshots" / f"{name}.svg"
     shown = picture(app)
     if os.environ.get("SNAPSHOT_UPDATE"):

@@ -24,6 +24,8 @@ from tui.screens.new_job import NewJob
 from tui.screens.quit import Quit
 from tui.screens.studio import StudioScreen
 from tui.screens.verbs import Choose
+from tui.widgets.chunks import Chunks
+from tui.widgets.keys import Keys
 from tui.widgets.queue import Queue
 
 LONG = "Lucía dances (take 4), the whole evening from the balcony.mov"
@@ -335,6 +337,25 @@ def test_it_fits_everywhere(tmp_path: Path) -> None:
                 assert table.render_line(y).cell_length == table.size.width
             for key in ("v", "G", "enter", "escape", "1"):
                 await pilot.press(key)
+
+    on_studio(tmp_path, steps)
+
+
+def test_the_mouse_does_it_too(tmp_path: Path) -> None:
+    async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
+        table = app.screen.query_one(Queue)
+        await pilot.click(Queue, offset=(30, 2 * 8 + 1))
+        assert table.cursor == 8 and not table.chosen
+        await pilot.click(Queue, offset=(1, 2 * 5))
+        assert table.cursor == 5 and table.chosen == {table.jobs[5]}
+        shown = str(app.screen.query_one(Keys).render())
+        await pilot.click(Keys, offset=(2 + shown.index("p Pause"), 0))
+        await settle(pilot, lambda: store.job(table.jobs[5]).desired is Desired.PAUSE)
+        await pilot.click(Queue, offset=(30, 0), times=2)
+        await settle(pilot, lambda: isinstance(app.screen, JobScreen))
+        chunks = app.screen.query_one(Chunks)
+        await pilot.click(Chunks, offset=(7, 0))
+        assert chunks.selected == 7
 
     on_studio(tmp_path, steps)
 

@@ -23,7 +23,7 @@ from tui.widgets import detail, summary
 from tui.widgets.keys import Keys
 from tui.widgets.queue import Heads, Queue
 from tui.widgets.row import Shown
-from tui.widgets.swatch import Swatches
+from tui.widgets.swatch import Art, Swatches
 
 Key = Callable[[Job], object]
 SORTS: dict[str, Key | None] = {
@@ -33,6 +33,8 @@ SORTS: dict[str, Key | None] = {
     "state": lambda job: (mark_of(job).word, job.id),
 }
 """Ways to sort by name; "queue" is what is painted first, then what is over, the newest first."""
+ROWS_EVERY = 0.2
+"""Seconds between two paints of rows that go on; what a key does is painted at once."""
 TOTALS_EVERY = 0.5
 TIMES_EVERY = 5.0
 """Seconds between two looks at what changes by itself: how long ago things were."""
@@ -60,6 +62,7 @@ class StudioScreen(JobVerbs):
         self._starting = False
         self._wrong = Content("")
         self._styled: object = None
+        self._touched: set[int] = set()
         self._detail_size = Size(0, 0)
 
     def compose(self) -> ComposeResult:
@@ -74,7 +77,7 @@ class StudioScreen(JobVerbs):
                 yield Static(id="said")
                 yield Input(placeholder="name, style, state or backend", id="filter", compact=True)
             with Vertical(id="side"):
-                yield Static(id="style")
+                yield Art(id="style")
                 yield Static(id="detail")
         yield Keys()
 
@@ -82,6 +85,7 @@ class StudioScreen(JobVerbs):
         queue = self.query_one(Queue)
         self._swatches = Swatches(lambda: self.app.call_later(self._swatches_came))
         self.studio.changed.subscribe(self, self._changed)
+        self.set_interval(ROWS_EVERY, self._paint_rows)
         self.set_interval(TOTALS_EVERY, self._refresh)
         self.set_interval(TIMES_EVERY, self._times_pass)
         queue.focus()
@@ -112,9 +116,15 @@ class StudioScreen(JobVerbs):
             return
         if changes.order:
             self._show()
-        self.query_one(Queue).update(changes.jobs)
+        self._touched |= changes.jobs
         if changes.order:
+            self._paint_rows()
             self._refresh()
+
+    def _paint_rows(self) -> None:
+        if self._touched and self.is_current:
+            self.query_one(Queue).update(self._touched)
+            self._touched = set()
 
     def _show(self) -> None:
         """The rows anew: other jobs, or in another order."""
@@ -184,16 +194,16 @@ class StudioScreen(JobVerbs):
 
     def _show_style(self, job: int | None) -> None:
         """The picture of the style, where there is room for it beside the queue."""
-        pane, now = self.query_one("#style", Static), self.studio.now
+        pane, now = self.query_one(Art), self.studio.now
         size = pane.content_size
         look = now.jobs[job].look if job in now.jobs and job else None
         key = (look, size)
         if size.height < 2 or key == self._styled:
             return
-        found = self._swatches.picture(look, size.width, size.height) if look else Content("")
+        found = self._swatches.picture(look, size.width, size.height) if look else []
         if found is not None:
             self._styled = key
-            pane.update(found, layout=False)
+            pane.show(found)
 
     def _swatches_came(self) -> None:
         self.query_one(Queue).update_seen()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
-from textual.content import Content
+from textual.strip import Strip
+from textual.widget import Widget
 
 from stylizer.errors import StylizerError
 from stylizer.jobs import Look, StyleImage
@@ -37,6 +38,7 @@ class Swatches:
         self._ready = ready
         self._known: dict[str, Pixels | None] = {}
         self._large: OrderedDict[str, Large] = OrderedDict()
+        self._drawn: OrderedDict[object, list[Strip]] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "swatches")
 
     def close(self) -> None:
@@ -59,18 +61,28 @@ class Swatches:
             tuple(parts[n][row][column] for n, (a, b) in enumerate(edges) for column in range(a, b)) for row in range(3)
         )
 
-    def picture(self, look: Look, columns: int, lines: int) -> Content | None:
+    def picture(self, look: Look, columns: int, lines: int) -> list[Strip] | None:
         """The look's styles side by side in so many cells; None while they are not there, or not readable."""
+        key = (tuple((style.digest, style.weight) for style in look.styles), columns, lines)
+        if key not in self._drawn and (found := self._draw(look, columns, lines)):
+            self._drawn[key] = found
+            while len(self._drawn) > MOST_LARGE:
+                self._drawn.popitem(last=False)
+        return self._drawn.get(key)
+
+    def _draw(self, look: Look, columns: int, lines: int) -> list[Strip] | None:
         styles = look.styles[:3]
         if self.of(look) is None or any(style.digest not in self._large for style in styles):
             return None
-        from tui.halfblocks import fitted, halfblocks  # noqa: PLC0415  # Pillow
+        from tui.halfblocks import fitted  # noqa: PLC0415  # Pillow
 
         parts = []
         for style, (a, b) in zip(styles, _edges([style.weight for style in styles], columns), strict=True):
             self._large.move_to_end(style.digest)
-            parts.append(halfblocks(fitted(self._large[style.digest], b - a, lines)))
-        return Content("\n").join([Content("").join(line) for line in zip(*parts, strict=True)])
+            parts.append(fitted(self._large[style.digest], b - a, lines).tolist())
+        rows = [[tuple(pixel) for part in parts for pixel in part[y]] for y in range(2 * lines)]
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        return [Strip(Segment("▀", _pair(*pair)) for pair in zip(*both, strict=True)) for both in pairs]
 
     def _read(self, style: StyleImage) -> None:
         from PIL import Image, ImageOps  # noqa: PLC0415  # in the thread that needs it
@@ -111,7 +123,23 @@ def drawn(pixels: Pixels | None, lines: int, base: Style) -> list[list[Segment]]
     return [upper, [Segment("▀", base + _single(pixel)) for pixel in pixels[2]]]
 
 
-@lru_cache(4096)
+class Art(Widget):
+    """Shows strips as they are."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._strips: list[Strip] = []
+
+    def show(self, strips: list[Strip]) -> None:
+        self._strips = strips
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        return self._strips[y].adjust_cell_length(width) if y < len(self._strips) else Strip.blank(width, self.rich_style)
+
+
+@lru_cache(8192)
 def _pair(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Style:
     return Style(color=Color.from_rgb(*top), bgcolor=Color.from_rgb(*bottom))
 
