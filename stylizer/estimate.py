@@ -7,6 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from stylizer.jobs import Quality
+
+FIT_STEPS = {Quality.DRAFT: 0, Quality.STANDARD: 180, Quality.HIGH: 1000}
+"""Of a fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylizer.checkpoint import Checkpoint, shipped
+from stylizer.estimate import FIT_STEPS
 from stylizer.jobs import Quality
 from stylizer.losses import (
     Colours,
@@ -33,6 +34,7 @@ from stylizer.losses import (
     style_targets,
     unsteadiness,
 )
+from stylizer.muon import Descent
 from stylizer.network import Calibration, Modulation, PerceptualEncoder, StyleEncoder, TransformNetwork, fold
 from stylizer.stylize import LUMA, best_precision
 
@@ -50,10 +52,10 @@ class Recipe:
     steps: int
     crops: int = 2
     side: int = 224
-    rate: float = 2e-3
+    rate: float = 0.015
 
 
-RECIPES = {Quality.DRAFT: Recipe(0), Quality.STANDARD: Recipe(180), Quality.HIGH: Recipe(1000)}
+RECIPES = {quality: Recipe(steps) for quality, steps in FIT_STEPS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def fit(
                 + ROUGH * roughness(painted)
             )
             if steady:
-                total = total + UNSTEADY * unsteadiness(net, frames, painted, random)
+                total = total + UNSTEADY * unsteadiness(net, frames[:1], painted[:1], random)
         return total
 
     held_back = crops(samples, 4, recipe.side, np.random.default_rng(seed + 1)).to(where)
@@ -134,18 +136,11 @@ def fit(
             return loss(net, held_back, steady=False).item()
 
     before = judge(network)
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=recipe.rate, betas=(0.9, 0.99))
+    descent = Descent(network, recipe.rate)
     for step in range(recipe.steps):
-        for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 10)
-            group["lr"] = recipe.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
+        share = min(1.0, (step + 1) / 10) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
         frames = crops(samples, recipe.crops, recipe.side, random).to(where)
-        optimiser.zero_grad(set_to_none=True)
-        loss(network, frames, steady=step % 2 == 0).backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        if torch.isfinite(norm):
-            optimiser.step()
+        descent.step(loss(network, frames, steady=True), share)
         progress(step + 1, recipe.steps)
     after = judge(network)
     better = math.isfinite(after) and after < before

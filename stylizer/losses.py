@@ -107,9 +107,9 @@ def colour_loss(seen: Colours, wanted: Colours) -> Tensor:
     return (mean + (seen.covariance - wanted.covariance).square().sum((1, 2)) / size.square()).mean()
 
 
-def pooled(x: Tensor) -> Tensor:
-    """A batch of crops as one picture, for statistics over all of it: (N, C, H, W) -> (1, C, N * H, W)."""
-    return x.transpose(0, 1).flatten(1, 2)[None]
+def pooled(x: Tensor, styles: int = 1) -> Tensor:
+    """The crops of each style as one picture, for statistics over all of it: (S * N, C, H, W) -> (S, C, N * H, W)."""
+    return x.unflatten(0, (styles, -1)).transpose(1, 2).flatten(2, 3)
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -135,3 +135,15 @@ def test_the_network_stays_within_its_cost() -> None:
             stride = 8 if name.startswith("trunk") else scale.get(name, 2)
             macs += layer.kernel().numel() / stride**2
     assert 15_000 < macs < 30_000
+
+
+def test_the_pictures_of_one_style_share_their_statistics(network: TransformNetwork) -> None:
+    torch.manual_seed(6)
+    layers = network.dims.layers()
+    codes = torch.randn(2, 2 * sum(layers)) * 0.3
+    frames = torch.rand(4, 3, 64, 64) * torch.tensor([0.2, 1.0, 0.5, 0.9])[:, None, None, None]
+    both = network(frames, InstanceNorm(Modulation(codes, layers)))
+    for n in range(2):
+        pair = frames[2 * n : 2 * n + 2]
+        calibrated = network(pair, Calibration(Modulation(codes[n : n + 1], layers)))
+        assert torch.allclose(both[2 * n : 2 * n + 2], calibrated, atol=1e-4)

@@ -1,7 +1,8 @@
 """Make the shipped weights: python -m stylizer.training --data DIR --runs DIR
 
-Three stages, each resumable (run the same command again): distil the perceptual encoder, regress the base, paint towards
-the styles themselves. The last step writes stylizer/weights/stylizer.safetensors.
+Each stage is resumable (run the same command again): distil the perceptual encoder, regress the base, distil the encoder
+on what fits against it paint, then train the base on the styles themselves. The last writes
+stylizer/weights/stylizer.safetensors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 
 from stylizer.checkpoint import SHIPPED, Shipped, save_shipped
 from stylizer.training.base import paint, regress
+from stylizer.training.exploits import exploits
 from stylizer.training.perceptual import distil
 
 
@@ -26,21 +28,33 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--perceptual-steps", type=int, default=2600)
     parser.add_argument("--regress-steps", type=int, default=4600)
-    parser.add_argument("--paint-steps", type=int, default=3000)
+    parser.add_argument("--second-steps", type=int, default=1500, help="of the perceptual encoder's second round")
+    parser.add_argument("--paint-steps", type=int, default=4000)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     torch.set_num_threads(os.cpu_count() or 1)
     arguments.runs.mkdir(parents=True, exist_ok=True)
 
-    perceptual = distil(arguments.data, arguments.runs / "perceptual.pt", steps=arguments.perceptual_steps, device=device)
-    base = regress(arguments.data, perceptual, arguments.runs / "regress.pt", steps=arguments.regress_steps, device=device)
-    steps = {"perceptual": arguments.perceptual_steps, "regress": arguments.regress_steps}
-    if arguments.paint_steps:
-        base = paint(
-            arguments.data, perceptual, base, arguments.runs / "paint.pt", steps=arguments.paint_steps, device=device
-        )
-        steps["paint"] = arguments.paint_steps
+    data, runs = arguments.data, arguments.runs
+    first = distil(data, runs / "perceptual.pt", steps=arguments.perceptual_steps, device=device)
+    base = regress(data, first, runs / "regress.pt", steps=arguments.regress_steps, device=device)
+    painted = exploits(data, base, first, runs / "exploits.pt", device=device)
+    perceptual = distil(
+        data,
+        runs / "perceptual2.pt",
+        steps=arguments.second_steps,
+        device=device,
+        rate=0.01,
+        start=first.requires_grad_(True),
+        painted=painted,
+    )
+    base = paint(data, perceptual, base, runs / "paint.pt", steps=arguments.paint_steps, device=device)
+    steps = {
+        "perceptual": arguments.perceptual_steps + arguments.second_steps,
+        "regress": arguments.regress_steps,
+        "paint": arguments.paint_steps,
+    }
     facts = {f"{name}_steps": str(count) for name, count in steps.items()}
     save_shipped(Shipped(base.transform, base.style, perceptual), arguments.out, facts)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")

@@ -17,6 +17,7 @@ from stylizer.losses import (
     colour_loss,
     colours,
     outside,
+    pooled,
     relative,
     slopes,
     style_loss,
@@ -27,6 +28,10 @@ from stylizer.network import InstanceNorm, Modulation, PerceptualEncoder, StyleE
 from stylizer.training.loop import Losses, train
 from stylizer.training.peers import MicroAST
 from stylizer.training.pictures import Pictures, jitter
+from stylizer.training.teacher import Teacher
+
+UNSTEADY = 8.0
+"""Weight of the steadiness in the base's training."""
 
 
 class Base(nn.Module):
@@ -57,12 +62,13 @@ class Samples:
             features = self.encoder(styles)
         return StyleEncoder.describe(features)
 
-    def batch(self, count: int, size: int, style_size: int) -> tuple[Tensor, Tensor]:
+    def batch(self, count: int, size: int, style_size: int, *, styles: int = 0) -> tuple[Tensor, Tensor]:
+        """`count` photographs and as many style pictures, or `styles` of them."""
         contents = jitter(self.contents.batch(count, size, 0.4), self.random, 0.15)
-        styles = self.styles.batch(count, style_size, 0.5)
+        pictures = self.styles.batch(styles or count, style_size, 0.5)
         if self.random.random() < 0.5:
-            styles = jitter(styles, self.random, 0.4)
-        return contents.to(self.device), styles.to(self.device)
+            pictures = jitter(pictures, self.random, 0.4)
+        return contents.to(self.device), pictures.to(self.device)
 
 
 def centre(style: StyleEncoder, samples: Samples, style_size: int) -> None:
@@ -103,46 +109,41 @@ def paint(
     *,
     steps: int,
     device: torch.device,
-    size: int = 128,
-    count: int = 4,
-    rate: float = 2e-3,
+    size: int = 160,
+    styles: int = 2,
+    crops: int = 2,
 ) -> Base:
     """Train on the styles themselves: style (Gram, mean and spread), colour, content, steadiness; resumable through `state`.
 
-    The peer's picture stays beside it as an anchor, less and less: without it the colours of a short training turn drab.
+    What they are like the teacher says, not the encoder: a network this long in training finds what a small eye misses.
     """
     samples = Samples(root, encoder, device, seed=23 + state.exists() * int(time.time()))
-    peer = MicroAST(root / "peers/microast_fp32.pt", device)
+    teacher = Teacher(root / "teacher/vgg16_to_relu4_3_fp16.pt").to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     base = start.train()
     base.transform = base.transform.to(memory_format=torch.channels_last)
 
-    def step_losses(step: int) -> Losses:
-        contents, styles = samples.batch(count, size, size)
+    def step_losses(_: int) -> Losses:
+        contents, pictures = samples.batch(styles * crops, size, 256, styles=styles)
         contents = contents.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
-                looked, kept = encoder(styles), encoder(contents, depths=3)[2]
-                target = peer(contents, styles).float().clamp(0, 1)
-            norm = InstanceNorm(Modulation(base.style(StyleEncoder.describe(looked)), base.style.layers))
+                looked, kept = teacher(pictures), teacher(contents)[2]
+            norm = InstanceNorm(Modulation(base.style(samples.statistics(pictures)), base.style.layers))
             painted = base.transform(contents, norm)
-            seen = encoder(painted)
-            unsteady = torch.zeros((), device=device)
-            if step % 2 == 0:
-                unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
+            peaks = norm.peaks
+            seen = teacher(painted)
+            unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
         terms = {
-            "style": 0.3 * style_loss(seen, style_targets(looked), cap=8.0),
-            "colour": 0.6 * colour_loss(colours(painted), colours(styles)),
+            "style": 0.3 * style_loss([pooled(f, styles) for f in seen], style_targets(looked), cap=8.0),
+            "colour": 0.6 * colour_loss(colours(pooled(painted, styles)), colours(pictures)),
             "content": 0.15 * relative(seen[2].float(), kept.float()).mean(),
-            "anchor": (12 - 8 * step / steps) * apart(painted.float(), target),
             "outside": 2 * outside(painted),
-            "peaks": 0.5 * norm.peaks,
+            "peaks": 0.5 * peaks,
+            "unsteady": UNSTEADY * unsteady,
         }
-        total = sum(terms.values(), 3 * min(1.0, step / (0.3 * steps)) * unsteady)
-        if step % 2 == 0:
-            terms["unsteady"] = unsteady
-        return {"total": total, **{name: value.detach() for name, value in terms.items()}}
+        return {"total": sum(terms.values(), unsteady * 0), **{name: value.detach() for name, value in terms.items()}}
 
-    averaged = train(base, step_losses, steps=steps, rate=rate, state=state, slow=base.style)
+    averaged = train(base, step_losses, steps=steps, rate=0.01, state=state, slow=base.style)
     assert isinstance(averaged, Base)
     return averaged
 

@@ -1,4 +1,8 @@
-"""Distil the teacher into `PerceptualEncoder`, on pictures that contain what an optimiser would exploit."""
+"""Distil the teacher into `PerceptualEncoder`, on pictures that contain what an optimiser would exploit.
+
+Twice: on grids and noise drawn on purpose (`adversarial`), and, once there is a base, on what fits against the first
+encoder have painted (`exploits`), which is where it errs and a fit goes.
+"""
 
 from __future__ import annotations
 
@@ -88,15 +92,27 @@ def prune(teacher: Teacher, student: PerceptualEncoder, batch: Tensor, bases: li
 
 
 def distil(
-    data: Path, state: Path, *, steps: int, device: torch.device, size: int = 96, count: int = 16
+    data: Path,
+    state: Path,
+    *,
+    steps: int,
+    device: torch.device,
+    size: int = 96,
+    count: int = 16,
+    rate: float = 0.02,
+    start: PerceptualEncoder | None = None,
+    painted: Tensor | None = None,
 ) -> PerceptualEncoder:
-    """Train the perceptual encoder against VGG-16 (`data`/teacher) on `data`/train; resumable through `state`."""
+    """Train the perceptual encoder against VGG-16 (`data`/teacher) on `data`/train; resumable through `state`.
+
+    A second round goes on from `start`, with a third of every batch from `painted` ((n, 3, H, W) uint8).
+    """
     random = np.random.default_rng(len(state.name) + state.exists() * 7919)
     contents = Pictures(data / "train/content_train.tar", int(random.integers(2**31)))
     styles = Pictures(data / "train/style_train.tar", int(random.integers(2**31)))
     teacher = Teacher(data / "teacher/vgg16_to_relu4_3_fp16.pt").to(device)
-    student = PerceptualEncoder().to(device)
-    basis_file = state.with_suffix(".bases")
+    student = start or PerceptualEncoder().to(device)
+    basis_file = state.parent / "teacher.bases"
     if not basis_file.exists():
         batches = [_mixed(contents, styles, random, 16, 128).to(device) for _ in range(40)]
         bases, shares = principal_components(teacher, batches)
@@ -107,8 +123,17 @@ def distil(
     # Unwhitened, a few components of large energy are all the loss sees; fully whitened, noise is. Half way.
     weights = [(1 / s).sqrt() / ((1 / s).sqrt() * s).sum() for s in shares]
 
+    def batch() -> Tensor:
+        if painted is None:
+            return _mixed(contents, styles, random, count, size)
+        third = torch.from_numpy(random.integers(len(painted), size=count // 3))
+        y, x = (int(random.integers(side - size + 1)) for side in painted.shape[2:])
+        # Cut, never scaled: what matters in them is as large as a pixel.
+        cut = painted[third, :, y : y + size, x : x + size].float() / 255
+        return torch.cat([_mixed(contents, styles, random, count - len(cut), size), cut])
+
     def step_losses(_: int) -> Losses:
-        pictures = _mixed(contents, styles, random, count, size).to(device)
+        pictures = batch().to(device)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 targets = [
@@ -126,6 +151,6 @@ def distil(
         return {"total": feature + 0.5 * moment, "feature": feature.detach() / 4, "gram": moment.detach() / 4}
 
     student = student.to(memory_format=torch.channels_last)
-    averaged = train(student, step_losses, steps=steps, rate=1.5e-3, state=state)
+    averaged = train(student, step_losses, steps=steps, rate=rate, state=state)
     assert isinstance(averaged, PerceptualEncoder)
     return averaged
