@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import urllib.parse
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -118,7 +121,7 @@ def _open() -> tuple[Account, Config]:
 @app.command("ls")
 def list_(as_json: o.AsJson = False) -> None:
     """What of stylizer's is in your account, and what it costs now."""
-    from backends.azure.overview import look
+    from backends.azure.overview import look, unpriced
 
     account, config = _open()
     found = list(look(account, config.azure))
@@ -126,6 +129,8 @@ def list_(as_json: o.AsJson = False) -> None:
         console.answer(found=[_values(one) for one in found])
     elif found:
         console.show(_table(found))
+        for size in sorted({one.unpriced for one in found if one.unpriced}):
+            console.talk(f"Not counted: {unpriced(size)}.", "yellow")
     else:
         console.talk("Nothing of stylizer's is in this account.")
 
@@ -144,6 +149,7 @@ def _values(one: Found) -> dict[str, object]:
         "spent": None if one.spent is None else str(one.spent),
         "currency": one.currency,
         "since": one.since,
+        "unpriced": one.unpriced,
     }
 
 
@@ -162,7 +168,7 @@ def _table(found: list[Found]) -> Table:
             one.state,
             f"{complete}/{waiting + running + complete}" if one.kind == "job" and any(one.tasks) else "",
             str(one.nodes or ""),
-            f"{one.per_hour:.2f} {one.currency}" if one.costs else "",
+            (f"{one.per_hour:.2f} {one.currency}" if one.currency else "?") if one.costs else "",
             "" if one.spent is None else f"{one.spent:.2f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(one.since)),
         )
@@ -176,8 +182,8 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they are written.")] = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """What the nodes of a job wrote: each chunk's log, and why nodes did not start."""
-    from backends.azure.overview import Reader
+    """What the nodes of a job wrote and went through, in the order in which it came; or all of one chunk's log."""
+    from backends.azure.reading import Reader
 
     reader, told = Reader(_open()[0], job, chunk), False
     while True:
@@ -198,12 +204,28 @@ def _words(text: str) -> str:
     """A line of a log for a person: what is ours in words, what libraries printed as it is."""
     line = hear(text)
     if line is None:
-        return text
+        return _node_words(text)
     if line.kind == "progress":
         return f"{line.done} of {line.total}" + (f", {line.fps:g} fps" if line.fps else "")
     if line.kind == "finished":
         return f"finished: {line.frames} in {line.seconds:.1f} s"
     return f"{line.kind}: {line.text or line.message} {line.hint}".rstrip()
+
+
+def _node_words(text: str) -> str:
+    """A line of a run's log that no worker said: what a node went through, how long frames took."""
+    try:
+        found = json.loads(text)
+        if found["kind"] == "node":
+            return str(found["state"])
+        if found["kind"] == "frames":
+            times = [float(one) for one in found["ms"]]
+            first = int(found["first"])
+            mean = sum(times) / len(times)
+            return f"frames {first} to {first + len(times) - 1}: {mean:.0f} ms each, the slowest {max(times):.0f}"
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+        pass
+    return text
 
 
 @app.command()
@@ -243,12 +265,27 @@ def _tell(what: str, gone: list[str], *, as_json: bool) -> None:
         console.talk("There is nothing to do.", "dim")
 
 
-def leftovers(config: Config) -> list[str]:
-    """What earlier runs have left in Azure that costs money, in sentences; what keeps us from knowing, if anything does."""
+def before(config: Config) -> Iterator[str]:
+    """What a person should know before more is rented, in sentences: what a warm pool costs, what earlier runs have left
+    that costs money, or what keeps us from knowing.
+    """
     from backends.azure.account import open_account
-    from backends.azure.overview import leftovers as left
+    from backends.azure.overview import leftovers
+    from backends.azure.planner import warmth
 
     try:
-        return left(open_account(config), config.azure)
+        if words := warmth(config.azure):
+            yield words
+        yield from leftovers(open_account(config), config.azure)
     except StylizerError as error:
-        return [f"What is left in Azure could not be looked up: {error.message}"]
+        yield f"What is left in Azure could not be looked up: {error.message}"
+
+
+def in_region(config: Config, region: str) -> tuple[Config, str]:
+    """The config with the region that is asked for, and a sentence where the account is in another one: that one counts,
+    for that is where its machines are.
+    """
+    own, asked = _region(config.azure.batch), (region or config.azure.region).replace(" ", "").lower()
+    words = f"Your Batch account is in {own}, not in {asked}: prices and machines are those of {own}."
+    found = replace(config, azure=replace(config.azure, region=own or asked))
+    return found, words if own and asked and own != asked else ""

@@ -62,6 +62,8 @@ class Capacity:
     """Of one slot; 0 where it costs nothing."""
     kind: str = "cpu"
     """cuda, mps or cpu for devices of this machine; cloud for what is rented."""
+    delay: float | None = None
+    """Seconds until it begins with what it is given now; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Meter:
     nodes: tuple[Node, ...] = ()
     final: bool = False
     """Nothing of this job costs anything any more."""
+    said: tuple[str, ...] = ()
+    """What a person should hear of its machines, a sentence each, oldest first; those of this process alone."""
 
 
 class Backend(Protocol):

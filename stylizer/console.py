@@ -224,6 +224,11 @@ class Progress:
         elif not self._as_json:
             talk(text)
 
+    def say(self, text: str) -> None:
+        """Something that stays to be read, above the bars."""
+        if not self._as_json and not self._quiet:
+            talk(text)
+
     def update(self, found: AtWork, events: Iterable[Event] = ()) -> None:
         """Show what is being worked on, and what has happened since the last time."""
         if self._live:

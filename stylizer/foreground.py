@@ -21,7 +21,7 @@ def work_off(
     asked: list[int] = []
     ours = None if jobs is None else frozenset(jobs)
     seen = max((event.seq for event in store.events(most=1)), default=0)
-    was_looking_on = False
+    was_looking_on = was_counting = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
@@ -32,7 +32,7 @@ def work_off(
             runner.stop()
 
     def each() -> None:
-        nonlocal seen, was_looking_on
+        nonlocal seen, was_looking_on, was_counting
         events = [event for event in store.events(after=seen) if ours is None or event.job in ours]
         seen = max((event.seq for event in events), default=seen)
         if runner.looking_on and not was_looking_on:
@@ -40,6 +40,12 @@ def work_off(
         elif was_looking_on and not runner.looking_on:
             progress.remark("")
         was_looking_on = runner.looking_on
+        if runner.is_counting and not was_counting:
+            progress.remark("All is done; what the machines cost until they are gone is counted. Ctrl-C ends that.")
+        was_counting = runner.is_counting
+        for event in events:
+            if event.kind == "machine":
+                progress.say(event.text)
         progress.update(commands.at_work(store, ours), events)
 
     with _signals(stop):

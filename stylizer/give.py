@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from stylizer import placement
 from stylizer.errors import BackendRejected, BackendUnavailable
-from stylizer.estimate import rate_here
+from stylizer.estimate import FIT_STEPS, rate_here
 from stylizer.jobs import ChunkState, Desired, Job, JobState
 from stylizer.placement import Demand, Room, Share
 from stylizer.rows import Fit
@@ -17,6 +17,8 @@ from stylizer.work import HOME, UNDER_WAY, Given, Run, fail, is_auto, reject, sp
 
 START_SECONDS = 300.0
 """Until rented machines begin, where it has not been measured."""
+STEPS = {"cuda": 0.03, "mps": 0.1, "cpu": 0.35, "cloud": 0.03}
+"""Seconds of one step of a fit on a kind of device, where none has been measured."""
 RECALL_SECONDS = 120.0
 """A cloud that is unwell for so long loses what it has of jobs that are not bound to it."""
 
@@ -70,7 +72,7 @@ def _chosen(run: Run, job: Job, part: Share) -> Sequence[Given]:
 def _rooms(run: Run, jobs: Collection[Job]) -> dict[str, Room]:
     """The backends that these jobs may go to."""
     names = {job.backend for job in jobs if not is_auto(job)}
-    if any(map(is_auto, jobs)):
+    if any(map(is_auto, jobs)) or any(_may_fit_here(run, job) for job in jobs):
         names |= {HOME, run.cloud} - {""}
     return {name: _room(run, name, jobs) for name in names}
 
@@ -95,14 +97,38 @@ def _room(run: Run, name: str, jobs: Collection[Job]) -> Room:
     if run.cloud and run.config.place.burst != "never":
         rate = _rate(run, name if found.kind == "cloud" else found.kind)
         backlog = _backlog(run, name)
-    delay = START_SECONDS if found.kind == "cloud" and not backlog else 0.0
-    return Room(name, found.kind, found.free, found.total, rate, backlog, delay)
+    delay = START_SECONDS if found.delay is None else found.delay
+    return Room(
+        name,
+        found.kind,
+        found.free,
+        found.total,
+        rate,
+        backlog,
+        delay if found.kind == "cloud" and not backlog else 0.0,
+        _step(run, name if found.kind == "cloud" else found.kind) or STEPS.get(found.kind, STEPS["cpu"]),
+    )
 
 
 def _rate(run: Run, device: str) -> float:
     """Pixels a second of one device of that kind, as last measured at about 720p; 0 if never."""
     found = rate_here(run.store.measurements(), width=1280, height=720, device=device)
     return found[0] * 1280 * 720 if found else 0.0
+
+
+def _step(run: Run, device: str) -> float:
+    """Seconds of one step of a fit on a device of that kind, as last measured; 0 if never."""
+    known = run.store.measurements()
+    return next((m.fit_seconds_per_step for m in known if m.device.startswith(device) and m.fit_seconds_per_step > 0), 0.0)
+
+
+def _may_fit_here(run: Run, job: Job) -> bool:
+    """Whether the fit of a job that is bound to the cloud may as well be made here."""
+    if job.state is not JobState.FITTING or job.backend != run.cloud or job.device != "auto":
+        return False
+    fit = run.store.fit(job.id)
+    # What failed here is tried there.
+    return fit is not None and not fit.failures
 
 
 def _backlog(run: Run, name: str) -> float:
@@ -132,8 +158,9 @@ def _demands(run: Run, jobs: Iterable[Job], rooms: Mapping[str, Room]) -> list[D
             pixels = float(frames * width * height)
         if count:
             is_fit, broke = job.state is JobState.FITTING, run.broke.get(job.id, "")
+            steps = FIT_STEPS[job.look.quality] if _may_fit_here(run, job) else None
             demands.append(
-                Demand(job.id, job.priority, job.position, job.backend, count, pixels, is_fit, job.deadline, broke)
+                Demand(job.id, job.priority, job.position, job.backend, count, pixels, is_fit, steps, job.deadline, broke)
             )
     return demands
 
@@ -166,7 +193,12 @@ def _tell(run: Run, shares: Iterable[Share], jobs: Mapping[int, Job], rooms: Map
     """Say where a job is painted and why, once and whenever it changes."""
     for part in shares:
         job = jobs[part.job]
-        if not part.why or job.state is JobState.FITTING:
+        if not part.why:
+            continue
+        if job.state is JobState.FITTING:
+            if part.count and _may_fit_here(run, job) and run.placed.get((job.id, "fit")) != part.backend:
+                run.placed[job.id, "fit"] = part.backend
+                run.store.note(job.id, None, "machine", part.why)
             continue
         what = "The last chunks are" if part.from_end else "It is"
         where = "in the cloud" if rooms[part.backend].kind == "cloud" else "here"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 
+from stylizer.backend import Meter
 from stylizer.errors import BackendRejected, BackendUnavailable
 from stylizer.jobs import FINISHED
 from stylizer.ledger import Money
@@ -13,6 +14,8 @@ from stylizer.work import UNDER_WAY, Run, fail, is_auto, take_back
 
 METER_SECONDS = 5.0
 """Between two looks at what has been spent."""
+LEAVING_SECONDS = 180.0
+"""So long machines of finished jobs are watched as they go."""
 NO_MORE = 0.9
 """Share of a limit after which nothing more is rented for a job; at all of it what is rented ends."""
 
@@ -44,7 +47,16 @@ def _write_down(run: Run) -> None:
         for one in found:
             if run.store.has_job(one.job):
                 run.store.meter(name, one)
+                _tell(run, one)
     _keep_limits(run, run.store.money())
+
+
+def _tell(run: Run, one: Meter) -> None:
+    """What has become of its machines, each once."""
+    for text in one.said:
+        if (one.job, text) not in run.said:
+            run.said.add((one.job, text))
+            run.store.note(one.job, None, "machine", text)
 
 
 def _keep_limits(run: Run, spent: Sequence[Money]) -> None:
@@ -84,6 +96,16 @@ def _stop(run: Run, one: Money, words: str) -> None:
     else:
         hint = f"To go on here: stylizer retry {job.id} --backend local; or allow more: --max-cost with the same command."
         fail(run, job.id, text, hint)
+
+
+def is_counting(run: Run) -> bool:
+    """Whether machines of jobs that were just finished have still to be seen going: then what they cost is known."""
+    for one in run.store.money():
+        if not one.meter.final and one.backend in run.backends and (run.focus is None or one.meter.job in run.focus):
+            job = run.store.job(one.meter.job)
+            if job.state in FINISHED and run.clock() - (job.finished_at or 0.0) < LEAVING_SECONDS:
+                return True
+    return False
 
 
 def _end(run: Run, one: Money) -> bool:

@@ -26,7 +26,7 @@ from stylizer.config import Config, Places
 from stylizer.errors import ConfigError
 from stylizer.give import recall, submit
 from stylizer.jobs import FINISHED, ChunkState, Clip, Desired, Job, JobState, RunnerDesired
-from stylizer.money import meter
+from stylizer.money import is_counting, meter
 from stylizer.store import Store
 from stylizer.work import ACTIVE, UNDER_WAY, Media, Run, take_back
 
@@ -62,6 +62,8 @@ class Runner:
         self._left: list[int] = []
         self.looking_on = False
         """Whether another runner has this store just now."""
+        self.is_counting = False
+        """Whether all is done but that rented machines leave."""
 
     def drain(self) -> None:
         """Submit nothing more, let what is running finish, then end."""
@@ -117,7 +119,9 @@ class Runner:
                 if self._draining and not _is_busy(run):
                     break
                 if not stay and not _is_busy(run) and self._is_finished(jobs):
-                    break
+                    self.is_counting = is_counting(run)
+                    if not self.is_counting:
+                        break
                 self._sleep(TICK)
         finally:
             end(run)

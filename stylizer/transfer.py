@@ -9,6 +9,8 @@ as it is read. What came of the spec is said in small blobs that the backend lis
     state/ID.failed     node; the worker's words as JSON inside
     state/ID.done       frames, digest, size, seconds, node: written last, so that all else is there when it is
 
+Its log goes to logs/ID.log, and line by line into one log of the whole run, to which links only add.
+
 A spec that is done already is not carried out again: Batch starts a task anew when its node was taken away.
 Exit: 0 done, 1 failed and said so, 2 the errand could not be understood, 3 failed and could not say so.
 """
@@ -22,8 +24,7 @@ import shutil
 import sys
 import threading
 import time
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,18 +32,23 @@ import psutil
 from filelock import FileLock, Timeout
 
 from backends.process import Process, ending
-from stylizer.blobs import Broken, fetch, is_there, put, put_file
+from stylizer.archive import pack_pictures, plain, unpack_pictures
+from stylizer.blobs import Broken, append, fetch, is_there, put, put_file
 from stylizer.errors import InputError
 from stylizer.files import digest_of, settle
 from stylizer.jobs import MediaKind
-from stylizer.wire import FitSpec, Line, Spec, dumps, hear, loads, say, unpack
+from stylizer.wire import FRAME_TIMES, FitSpec, Line, Spec, dumps, hear, loads, say, unpack
 
-VERSION = 1
+VERSION = 2
 MOST_GIVEN = 32 << 20
 """Bytes of GIVEN.json."""
 WORKER = (sys.executable, "-P", "-m", "stylizer.worker")
 MEMORY_SHARE = 0.85
 """Of the node's memory that its workers may take."""
+MOUNTS = "AZ_BATCH_NODE_MOUNTS_DIR"
+"""Where Batch mounts what the pool was told to mount."""
+MOST_MERGED = 4_000_000
+"""Bytes of one chunk's log that go into the run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,9 @@ class Input:
     digest: str
     size: int
     link: str
+    """Empty where it is on a mount."""
+    mount: str = ""
+    """MOUNT/its/path, below the folder of mounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,8 @@ class Errand:
     progress_seconds: float
     result: str
     log: str
+    run_log: str
+    """Adds to the log of the whole run, and does nothing else."""
     progress: str
     failed: str
     done: str
@@ -137,6 +148,9 @@ def _carry_out(errand: Errand, spec: Spec, folder: Path) -> bool:
         line, log, notes = Line("failed", spec.id, code="output", message=message, retryable=True), None, []
     if log and log.exists():
         put_file(errand.log, log)
+        # Nobody paints anew for a log.
+        with contextlib.suppress(Broken):
+            append(errand.run_log, merged(log, spec.id))
     if line.kind != "finished":
         _fail(errand, line)
         return False
@@ -161,6 +175,22 @@ def _node() -> str:
     return "".join(letter for letter in os.environ.get("AZ_BATCH_NODE_ID", "") if letter.isalnum() or letter in "-_")[:64]
 
 
+def merged(log: Path, name: str) -> bytes:
+    """A spec's log as lines of JSON that say what they are of."""
+    origin, lines, size = {"of": name, "node": _node()}, [], 0
+    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        words = found if isinstance(found, dict) and "kind" in found else {"kind": "text", "text": text}
+        lines.append(json.dumps({**origin, **words}).encode() + b"\n")
+        size += len(lines[-1])
+        if size > MOST_MERGED:
+            break
+    return b"".join(lines[:-1] if size > MOST_MERGED else lines)
+
+
 # ---- what goes in ----
 
 
@@ -169,15 +199,12 @@ def _staged(errand: Errand, spec: Spec, folder: Path) -> Spec:
     cache = Path(os.environ.get("AZ_BATCH_NODE_SHARED_DIR") or folder) / "stylizer-inputs"
     cache.mkdir(parents=True, exist_ok=True)
     for one in errand.inputs:
-        kept, place = cache / plain(one.digest), folder / plain(one.name)
-        if not kept.exists():
-            part = cache / f"{one.digest}.{os.getpid()}.part"
-            fetch(one.link, part, one.size)
-            if digest_of(part) != one.digest:
-                part.unlink()
-                raise Broken(f"{one.name} did not arrive as it was sent.")
-            settle(part, kept)
+        place = folder / plain(one.name)
         place.unlink(missing_ok=True)
+        if one.mount:
+            place.symlink_to(_mounted(one, cache))
+            continue
+        kept = _fetched(one, cache)
         try:
             place.hardlink_to(kept)
         except OSError:
@@ -201,40 +228,29 @@ def _staged(errand: Errand, spec: Spec, folder: Path) -> Spec:
     )
 
 
-def plain(name: str) -> str:
-    """A name that is no path. InputError if it is one."""
-    if not name or name.startswith(".") or any(letter in name for letter in "/\\:\0"):
-        raise InputError(f"{name!r} is no plain file name.")
-    return name
+def _fetched(one: Input, cache: Path) -> Path:
+    kept = cache / plain(one.digest)
+    if not kept.exists():
+        part = cache / f"{one.digest}.{os.getpid()}.part"
+        fetch(one.link, part, one.size)
+        if digest_of(part) != one.digest:
+            part.unlink()
+            raise Broken(f"{one.name} did not arrive as it was sent.")
+        settle(part, kept)
+    return kept
 
 
-def pack_pictures(pictures: Iterable[Path], archive: Path) -> None:
-    """Put pictures, uncompressed, into one file."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for picture in sorted(pictures):
-            # The same pictures make the same archive, whenever it is made.
-            entry = zipfile.ZipInfo(picture.name)
-            entry.file_size = picture.stat().st_size
-            with picture.open("rb") as source, file.open(entry, "w") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-
-
-def unpack_pictures(archive: Path, folder: Path, *, most: int, most_bytes: int = 1 << 40) -> None:
-    """The inverse: at most so many plain files in a new folder. InputError for anything else in the archive."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        with zipfile.ZipFile(archive) as file:
-            entries = file.infolist()
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            if len(entries) > most or sum(entry.file_size for entry in entries) > most_bytes or not stored:
-                raise InputError(f"{archive.name} holds more than it should.")
-            for entry in entries:
-                path = folder / plain(entry.filename)
-                with file.open(entry) as source, path.open("xb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, FileExistsError, NotImplementedError) as error:
-        raise InputError(f"{archive.name} is not as it was packed: {error}.") from None
+def _mounted(one: Input, cache: Path) -> Path:
+    """A file where it is mounted, read through once by each node to see that it is the one that was meant."""
+    path = Path(os.environ.get(MOUNTS, "/nowhere")).joinpath(*map(plain, one.mount.split("/")))
+    checked = cache / f"{plain(one.digest)}.mounted"
+    if not checked.exists():
+        if not path.is_file():
+            raise Broken(f"{one.mount} is not on the mounts of this node; look at azure.mounts in the config.")
+        if digest_of(path) != one.digest:
+            raise Broken(f"{one.mount} is another file on this node than where it was given.")
+        checked.touch()
+    return path
 
 
 # ---- what the worker does ----
@@ -243,7 +259,7 @@ def unpack_pictures(archive: Path, folder: Path, *, most: int, most_bytes: int =
 def _work(errand: Errand, spec: Spec, logs: Path, variables: Mapping[str, str]) -> tuple[Line, Path, list[str]]:
     """Let the worker carry out the spec: its last line, its log, its notes."""
     most = int(psutil.virtual_memory().total * MEMORY_SHARE / max(1, errand.gpus))
-    os.environ.update(variables)
+    os.environ.update({**variables, FRAME_TIMES: "1"})
     process = Process(WORKER, logs, errand.stall_seconds, most)
     teller, notes = Teller(errand.progress, errand.progress_seconds), []
     log = logs / f"{spec.id}.log"

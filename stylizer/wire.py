@@ -11,7 +11,9 @@ the end of stdin: nobody wants the work any more, and the worker ends at once.
     {"kind": "finished", "id": "7-00003-1", "frames": 500, "digest": "9f…", "seconds": 12.2}
     {"kind": "failed", "id": "7-00003-1", "code": "input", "message": "…", "hint": "…", "retryable": false}
 
-For a fit, done and total are steps. Lines that are not ours are to be ignored: libraries print too.
+For a fit, done and total are steps. With STYLIZER_FRAME_TIMES set there are lines of kind "frames" too, for the log alone:
+`first` and the milliseconds that each frame from that one on has taken, `ms`. Lines that are not ours are to be ignored:
+libraries print too.
 Exit: 0 all done, 1 some failed (each said so), 2 a spec could not be understood.
 """
 
@@ -34,6 +36,8 @@ from stylizer.errors import InputError
 from stylizer.jobs import Clip, Encoding, FrameRange, Look
 
 VERSION = 1
+FRAME_TIMES = "STYLIZER_FRAME_TIMES"
+"""Environment variable that has a worker say how long each frame has taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class Run:
     """Jobs that nothing more may be rented for, and why."""
     stopped: set[tuple[int, str]] = field(default_factory=set)
     """Jobs whose rented machines were stopped for their cost."""
+    said: set[tuple[int, str]] = field(default_factory=set)
+    """What was told of jobs' machines."""
     metered_at: float = 0.0
     released_at: float = 0.0
     checking: dict[int, Future[list[int]]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ Decoding, painting and encoding overlap, each in a thread of its own: the librar
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shutil
@@ -30,7 +31,7 @@ from stylizer.source import check_unchanged
 from stylizer.styles import load_style
 from stylizer.stylize import Stylizer
 from stylizer.video import Reader, VideoWriter
-from stylizer.wire import ChunkSpec, FitSpec, Line, Spec, loads, say
+from stylizer.wire import FRAME_TIMES, ChunkSpec, FitSpec, Line, Spec, loads, say
 
 AHEAD = 4
 """Frames that decoding may be ahead of painting, and painting of encoding: memory stays flat."""
@@ -182,6 +183,7 @@ def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int
 
 def _pipeline(spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout, write: Callable[[Frame], None]) -> int:
     done, told, started = 0, time.monotonic(), time.monotonic()
+    times, ended = [], started
 
     def paint(frame: Frame) -> Frame:
         return Frame(painter.frame(frame.planes, reader.layout, wanted, spec.size), frame.time, frame.duration)
@@ -189,11 +191,21 @@ def _pipeline(spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout
     for _ in _apart(_each(write, _apart(map(paint, _apart(iter(reader)))))):
         done += 1
         now = time.monotonic()
+        times.append(round(1000 * (now - ended), 2))
+        ended = now
         if now - told > PROGRESS_SECONDS or done == len(spec.frames):
             told = now
             fps = round(done / (now - started), 2)
+            _log_times(spec.id, done - len(times), times)
+            times.clear()
             _tell(Line("progress", spec.id, done=done, total=len(spec.frames), fps=fps))
     return done
+
+
+def _log_times(name: str, first: int, times: list[float]) -> None:
+    if os.environ.get(FRAME_TIMES):
+        line = {"kind": "frames", "id": name, "at": round(time.time(), 3), "first": first, "ms": times}
+        sys.stdout.write(json.dumps(line) + "\n")
 
 
 def _each(act: Callable[[T], None], items: Iterator[T]) -> Iterator[None]:

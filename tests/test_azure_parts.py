@@ -25,13 +25,14 @@ from backends.azure.prices import price_of, size_of
 from backends.azure.runs import Entry, Run, failure, job_of, key_of, notes_in
 from backends.azure.storage import Blob
 from backends.azure.wheel import build_wheel
+from stylizer.archive import pack_pictures, plain, unpack_pictures
 from stylizer.backend import Node, Phase, Report
 from stylizer.config import AzureDefaults, Config
 from stylizer.errors import BackendRejected, InputError
 from stylizer.estimate import Measurement
 from stylizer.jobs import MediaKind
 from stylizer.transfer import given as errand_of
-from stylizer.transfer import one_gpu, pack_pictures, plain, unpack_pictures
+from stylizer.transfer import one_gpu
 from stylizer.wire import Line, dumps, loads, say
 from tests.emulator.formula import Samples, evaluate
 from tests.jobs_for_tests import chunk_spec, clip, fit_spec, look

@@ -1,6 +1,5 @@
 """Runs on an emulated account: what real workers paint there, what is found again, what it costs."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image
 
 from backends.azure.account import open_account
-from backends.azure.overview import Reader as LogReader
 from backends.azure.pieces import cut
 from stylizer.backend import Phase
 from stylizer.checkpoint import Checkpoint, save_checkpoint
@@ -146,18 +144,6 @@ def test_a_named_pool_is_made_used_and_kept(account: Cloud, tmp_path: Path) -> N
     until(lambda: backend.meters()[0].final)
     assert list(account.batch.account.pools) == ["warm"]
     assert 0 < float(backend.meters()[0].spent) <= float(account.batch.cost()) * 1.05 + 1e-4
-
-
-def test_what_runs_can_be_read_as_it_runs(account: Cloud, tmp_path: Path) -> None:
-    account.tell_workers(pace=60.0)
-    backend, spec = account.backend(), chunk_spec(tmp_path)
-    backend.submit([spec])
-    until((tmp_path / "notes").exists)
-    reader = LogReader(open_account(Config(azure=account.settings()), tmp_path / "here"), 1)
-    heard: list[tuple[str, str]] = []
-    until(lambda: heard.extend(reader.read()) or heard)
-    assert heard[0][0] == spec.id and json.loads(heard[0][1])["kind"] == "progress"
-    assert list(reader.read()) == []
 
 
 def test_the_meter_counts_what_the_nodes_cost(account: Cloud, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.azure.planner import BOOT_SECONDS, plan
 from backends.azure.prices import price_of, size_of
 from stylizer.backend import Capacity, Meter, Phase, Report
 from stylizer.config import Config, places
@@ -75,6 +76,8 @@ class AzureBackend:
         self._wanted: set[int] = set()
         """Jobs to find again."""
         self._found: set[int] = set()
+        self._stand_by: bool | None = None
+        """Whether nodes of the named pool were ready when we began; None: not looked yet."""
         self._trouble: StylizerError | None = None
         """What the last turn came to."""
         self._closed = False
@@ -83,13 +86,16 @@ class AzureBackend:
     # ---- the verbs ----
 
     def capacity(self) -> Capacity:
-        """Nodes times their GPUs; BackendRejected if Azure is not set up."""
+        """Nodes times their GPUs, and whether some stand by; BackendRejected if Azure is not set up."""
         settings = self._settings
         if not settings.batch:
             raise BackendRejected("Azure is not set up.", hint="Run stylizer azure init; it asks for what it needs.")
         slots, price = self._machine()
         label = f"{settings.nodes} x {settings.vm_size}{' Spot' if settings.spot else ''}"
         with self._lock:
+            if settings.pool and self._stand_by is None:
+                self._start()
+                self._looked.wait_for(lambda: self._stand_by is not None or self._trouble, FIRST_LOOK_SECONDS)
             taken = len(self._submitted) + sum(len(run.open()) for run in self._runs())
             trouble = next((run.trouble for run in self._runs() if run.trouble), "")
         if settings.region:
@@ -98,11 +104,10 @@ class AzureBackend:
             label += f"; no machine yet: {trouble}"
         total = settings.nodes * slots
         free = max(0, max(MOST_OPEN, 4 * total) - taken)
-        return Capacity(total, free, label, price / slots, kind="cloud")
+        delay = 0.0 if self._stand_by else BOOT_SECONDS
+        return Capacity(total, free, label, price / slots, kind="cloud", delay=delay)
 
     def estimate(self, clip: Clip, look: Look) -> Estimate:
-        from backends.azure.planner import plan  # noqa: PLC0415
-
         chosen = plan(clip, look, self._config, self._measurements)
         upload = clip.path.stat().st_size if clip.path.is_file() else 0
         return Estimate(clip.frames, chosen.seconds, chosen.cost, upload, chosen.basis)
@@ -151,7 +156,11 @@ class AzureBackend:
             ledgers = [*self._driver.meters.ledgers.values()] if self._driver else []
             now = self._driver.account.batch.now if self._driver else 0.0
             found = [ledger.meter(now) for ledger in ledgers]
-        return [_together([one for one in found if one.job == job]) for job in sorted({one.job for one in found})]
+            told = {job: tuple(text for run in self._runs() if run.job == job for text in run.said) for job in self._jobs()}
+        return [
+            replace(_together([one for one in found if one.job == job]), said=told.get(job, ()))
+            for job in sorted({one.job for one in found})
+        ]
 
     def stop_spending(self, job: int) -> None:
         with self._lock:
@@ -185,6 +194,9 @@ class AzureBackend:
 
     def _runs(self) -> list[Run]:
         return list(self._driver.runs.values()) if self._driver else []
+
+    def _jobs(self) -> set[int]:
+        return {run.job for run in self._runs()}
 
     def _run_of(self, name: str) -> Run | None:
         return next((run for run in self._runs() if name in run.entries), None)
@@ -250,6 +262,8 @@ class AzureBackend:
 
     def _turn(self) -> None:
         from backends.azure.driver import Driver  # noqa: PLC0415
+        from backends.azure.faults import said  # noqa: PLC0415
+        from backends.azure.pool import READY  # noqa: PLC0415
         from backends.azure.runs import Entry, Run, job_of, key_of  # noqa: PLC0415
 
         if self._driver is None:
@@ -259,6 +273,11 @@ class AzureBackend:
                 # What still costs something is counted on.
                 self._wanted |= {one.job for one in driver.meters.ledgers.values() if not one.final}
         driver = self._driver
+        if self._settings.pool and self._stand_by is None:
+            states = {said(node.state) for node in driver.account.batch.nodes(self._settings.pool)}
+            with self._lock:
+                self._stand_by = not states.isdisjoint(READY)
+                self._looked.notify_all()
         with self._lock:
             wanted = sorted(self._wanted - self._found)
             jobs = {job_of(name) for name in self._submitted} - self._found

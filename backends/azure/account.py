@@ -20,6 +20,8 @@ class Account:
     media: Container
     logs: Container
     """For code and logs, where what writes media cannot touch them."""
+    node_logs: Container
+    """For what nodes bring that are of no use; nothing else is in it."""
     installation: str
     """Tells our runs from those of other computers."""
     ledgers: Path
@@ -39,7 +41,8 @@ def open_account(config: Config, home: Path | None = None) -> Account:
     media = Container(settings.media, settings.container, credential)
     # One container for both would let a link for media be signed for code; the name keeps them apart in one account.
     logs = Container(settings.logs or settings.media, f"{settings.container}-logs", credential)
-    return Account(batch, media, logs, _installation(home), home, places().cache)
+    node_logs = Container(settings.logs or settings.media, f"{settings.container}-nodes", credential)
+    return Account(batch, media, logs, node_logs, _installation(home), home, places().cache)
 
 
 def _installation(home: Path) -> str:

@@ -15,6 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -201,23 +202,34 @@ class Batch:
         with speaking("pools were listed"):
             yield from self._sdk.list_pools(filter=f"startswith(id,'{prefix}')" if prefix else None)
 
-    def create_pool(self, pool: m.BatchPoolCreateOptions) -> None:
-        """Repeatable: a pool of that id that is there is left as it is."""
+    def create_pool(self, pool: m.BatchPoolCreateOptions) -> bool:
+        """Whether it was made; a pool of that id that is there is left as it is."""
         with speaking(f"the pool {pool.id} was made"):
             try:
                 self._sdk.create_pool(pool)
             except ResourceExistsError as error:
                 if code_of(error) != "PoolExists":
                     raise
+                return False
+            return True
+
+    def set_start(self, pool: str, start: m.BatchStartTask) -> None:
+        """What nodes run first that come to the pool from now on."""
+        with speaking(f"the start of nodes of {pool} was set"):
+            self._sdk.update_pool(pool, m.BatchPoolUpdateOptions(start_task=start))
 
     def delete_pool(self, name: str) -> None:
         """Repeatable."""
         self._wait(f"the pool {name} was deleted", lambda: self._sdk.begin_delete_pool(name, polling_interval=1))
 
     def set_formula(self, pool: str, formula: str) -> None:
-        """Let the pool follow another formula, at once."""
+        """Let the pool follow another formula, at once; not where one was set half a minute ago, which Batch refuses."""
         with speaking(f"the size of {pool} was set"):
-            self._sdk.enable_pool_auto_scale(pool, m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=formula))
+            try:
+                self._sdk.enable_pool_auto_scale(pool, m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=formula))
+            except HttpResponseError as error:
+                if code_of(error) != "TooManyEnableAutoScaleRequests":
+                    raise
 
     def nodes(self, pool: str) -> list[m.BatchNode]:
         """The nodes of a pool; none where there is no pool."""
@@ -231,6 +243,12 @@ class Batch:
     def node_text(self, pool: str, node: str, file: str) -> str:
         """A file of a node; empty where there is none (any more)."""
         return self._text(f"{file} of {node} was read", lambda ask: self._sdk.download_node_file(pool, node, file, **ask), 0)
+
+    def hand_over_logs(self, pool: str, node: str, link: str, since: datetime) -> str:
+        """Have a node's agent bring its logs to the container behind `link`; returns the folder in it."""
+        options = m.UploadBatchServiceLogsOptions(container_url=link, start_time=since)
+        with speaking(f"the logs of {node} were asked for"):
+            return self._sdk.upload_node_logs(pool, node, options).virtual_directory_name
 
     def images(self) -> Iterator[m.BatchSupportedImage]:
         with speaking("images were listed"):

@@ -12,6 +12,7 @@ from importlib.metadata import distribution
 
 from azure.batch import models as m
 
+from backends.azure.planner import KEPT_MINUTES
 from backends.azure.prices import size_of
 from stylizer.config import AzureDefaults
 
@@ -46,7 +47,7 @@ def formula(settings: AzureDefaults, wanted: int, now: datetime, *, spot: bool) 
 
     `GetSample` stands in the branch alone where there are samples: one evaluation without any would leave a new pool empty.
     """
-    keep = max(5.0, settings.keep_warm_minutes if settings.pool else 0.0)
+    keep = max(KEPT_MINUTES, settings.keep_warm_minutes if settings.pool else 0.0)
     slots = max(1, size_of(settings.vm_size).gpus)
     kind, other = "LowPriority", "Dedicated"
     if not spot:

@@ -12,19 +12,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 
 from azure.batch import models as m
 
 from backends.azure import pool as pools
 from backends.azure.account import Account
-from backends.azure.definitions import formula
 from backends.azure.errands import log_name
 from backends.azure.faults import Missing, clean, said
 from backends.azure.giving import Giver
 from backends.azure.landing import land
 from backends.azure.metering import Meters
+from backends.azure.nodes import Nodes
 from backends.azure.prices import prices
 from backends.azure.runs import Entry, Run, failure, notes_in, prefix_of
 from backends.azure.staging import Staging
@@ -41,8 +40,8 @@ IDLE_SECONDS = 120.0
 """A Batch job without open work is ended after so long."""
 TASKS_EVERY = 3
 """Looks after which tasks are listed too: only those that ended without a word need it."""
-SPOT_LOSSES = 3
-"""Spot nodes that may be taken away, for each that was asked for, before it goes on with dedicated ones."""
+CLOSING_SECONDS = 1.0
+"""Between two looks at machines that are leaving: when they are gone is what they cost."""
 MOST_LOG = 4000
 """Characters of a failed task's log that are told."""
 
@@ -61,10 +60,12 @@ class Driver:
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(LANES, thread_name_prefix="azure"))
     giver: Giver = field(init=False)
     meters: Meters = field(init=False)
+    nodes: Nodes = field(init=False)
 
     def __post_init__(self) -> None:
         self.giver = Giver(self.account, self.config, Staging(self.account.media, self.check))
         self.meters = Meters(self.account, self.config.azure, self.lock)
+        self.nodes = Nodes(self.account, self.config.azure, self.lock, self.meters)
         # Asked once a day; what it cannot find out stands in a dated table.
         self.aside.submit(prices, self.config.azure.region, [self.config.azure.vm_size], self.account.cache)
 
@@ -100,7 +101,7 @@ class Driver:
         self._hold(run)
         self._give(run, pending)
         self._end_cancelled(run)
-        if time.monotonic() - run.looked_at >= self.pace:
+        if time.monotonic() - run.looked_at >= (self.pace if run.open() else min(self.pace, CLOSING_SECONDS)):
             run.looked_at = time.monotonic()
             self._look(run)
         self._fetch(run)
@@ -201,7 +202,10 @@ class Driver:
         for task in tasks:
             self._judge(run, task, over=over)
         run.pool = (info.pool_id if info else "") or run.pool
-        self._count(run, job, ended=ended)
+        hopeless = self.nodes.watch(run, job, ended=ended)
+        if hopeless:
+            self._end(run, "no node came")
+            raise hopeless
         with self.lock:
             if generation != run.generation:
                 # Another Batch job was made while this one was looked at.
@@ -218,9 +222,11 @@ class Driver:
 
     def _hear(self, run: Run) -> None:
         """What nodes wrote: one listing for all specs."""
-        size = self.config.azure.vm_size.removeprefix("Standard_")
+        sizes = self.meters.sizes(run)
+        usual = self.config.azure.vm_size
         for blob in self.account.logs.list(f"{run.key}/state/", metadata=True):
             with self.lock:
+                size = sizes.get(blob.metadata.get("node", ""), usual).removeprefix("Standard_")
                 wanted = run.hear(blob, f"azure ({size})")
             if wanted:
                 name = blob.name.rpartition("/")[2].removesuffix(".failed")
@@ -262,47 +268,6 @@ class Driver:
             return self.account.logs.get_text(log_name(run.key, name))[-MOST_LOG:]
         except Missing:
             return ""
-
-    # ---- money and nodes ----
-
-    def _count(self, run: Run, job: m.BatchJob | None, *, ended: bool) -> None:
-        """Count what nodes cost, and see whether they come and stay."""
-        nodes = self.account.batch.nodes(run.pool) if run.pool else []
-        if self.meters.count(run, job, nodes, ended=ended):
-            self._judge_pool(run, nodes, ended=ended)
-
-    def _judge_pool(self, run: Run, nodes: list[m.BatchNode], *, ended: bool) -> None:
-        taken = frozenset(node.id for node in nodes if said(node.state) == pools.GONE)
-        run.preemptions += len(taken - run.lost_nodes)
-        run.lost_nodes = taken
-        if self.config.azure.spot and not run.dedicated and run.preemptions >= SPOT_LOSSES * max(1, run.wanted):
-            run.dedicated = True
-            now = datetime.fromtimestamp(self.account.batch.now, UTC)
-            self.account.batch.set_formula(run.pool, formula(self.config.azure, run.wanted, now, spot=False))
-        well = any(said(node.state) not in (*pools.BAD, pools.GONE) for node in nodes)
-        if well or ended or not run.open():
-            run.waiting_since, run.trouble = 0.0, ""
-            return
-        run.waiting_since = run.waiting_since or time.monotonic()
-        if run.pool and (nodes or run.looks % TASKS_EVERY == 0):
-            try:
-                pool: m.BatchPool | None = self.account.batch.pool(run.pool)
-            except Missing:
-                pool = None
-            try:
-                run.trouble = pools.examine(self.config.azure, pool, nodes, time.monotonic() - run.waiting_since)
-            except BackendRejected as error:
-                words = self._start_words(run, nodes)
-                self._end(run, "no node came")
-                raise BackendRejected(f"{error.message}{words}", hint=error.hint) from None
-
-    def _start_words(self, run: Run, nodes: list[m.BatchNode]) -> str:
-        """The last thing that a node said before it failed to start."""
-        for node in nodes:
-            if said(node.state) == "starttaskfailed" and node.id:
-                lines = self.account.batch.node_text(run.pool, node.id, "startup/stderr.txt").strip().splitlines()
-                return f" It said: {clean(lines[-1])}." if lines else ""
-        return ""
 
     # ---- fetch ----
 
@@ -353,4 +318,9 @@ class Driver:
                 known = self.runs.setdefault(run.key, run)
                 if known is not run:
                     known.entries = {**run.entries, **known.entries}
+            try:
+                self._hold(known)
+            except BackendRejected:
+                # Driving it will say so. Until then its log and its meter are somebody else's.
+                continue
             self._look(known)

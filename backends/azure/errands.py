@@ -5,6 +5,7 @@ Blobs, in the media container:      in the container for code and logs:
     content/SHA-256                     RUN/errands/….json
     RUN/results/ID                      RUN/state/ID.progress, .failed, .done
                                         RUN/logs/ID.log
+                                        RUN/logs/run.jsonl: all of them, and what nodes went through, as it came
                                         RUN/lock
 """
 
@@ -86,6 +87,7 @@ def errand(
         progress_seconds=PROGRESS_SECONDS,
         result=media.write_link(result_name(run, spec.id), expires),
         log=logs.write_link(log_name(run, spec.id), expires),
+        run_log=logs.append_link(run_log_name(run), expires),
         progress=logs.write_link(f"{state}.progress", expires),
         failed=logs.write_link(f"{state}.failed", expires),
         done=logs.write_link(f"{state}.done", expires),
@@ -103,6 +105,10 @@ def result_name(run: str, name: str) -> str:
 
 def log_name(run: str, name: str) -> str:
     return f"{run}/logs/{name}.log"
+
+
+def run_log_name(run: str) -> str:
+    return f"{run}/logs/run.jsonl"
 
 
 def _suffix(path: Path) -> str:

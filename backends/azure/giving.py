@@ -15,7 +15,7 @@ from backends.azure import definitions, errands
 from backends.azure.account import Account
 from backends.azure.client import Closed
 from backends.azure.definitions import ERRANDS, File
-from backends.azure.pool import check_started
+from backends.azure.pool import check_started, is_ours
 from backends.azure.prices import size_of
 from backends.azure.runs import Run
 from backends.azure.staging import Staging
@@ -53,6 +53,7 @@ class Giver:
         refused: dict[str, str] = {}
         expires = datetime.now(UTC) + timedelta(hours=self.config.azure.wall_clock_hours) + MARGIN
         self.make_containers()
+        self.account.logs.begin_log(errands.run_log_name(run.key))
         for start in range(0, len(specs), AT_ONCE):
             some: dict[str, Errand] = {}
             for spec in specs[start : start + AT_ONCE]:
@@ -126,9 +127,16 @@ class Giver:
         run.ended = run.stopping = False
 
     def _make_pool(self, name: str, like: m.BatchPoolSpecification) -> None:
-        """A named pool is made if it is not there, and kept."""
+        """A named pool is made if it is not there, and kept. One of ours that is there grows at once, as the settings say
+        now, and its new nodes install what runs here: the link to what it began with ends one day.
+        """
         wanted = {key: value for key, value in like.items() if value is not None}
-        self.account.batch.create_pool(m.BatchPoolCreateOptions({"id": name, **wanted}))
+        batch = self.account.batch
+        if batch.create_pool(m.BatchPoolCreateOptions({"id": name, **wanted})) or not is_ours(batch.pool(name)):
+            return
+        if like.start_task and like.start_task.resource_files:
+            batch.set_start(name, like.start_task)
+        batch.set_formula(name, like.auto_scale_formula or "")
 
     def _send_wheel(self, expires: datetime) -> File:
         with tempfile.TemporaryDirectory(prefix="stylizer-") as folder:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from backends.azure.errands import result_name
 from backends.azure.storage import Container
+from stylizer.archive import unpack_pictures
 from stylizer.jobs import MediaKind
-from stylizer.transfer import unpack_pictures
 from stylizer.wire import FitSpec, Spec
 
 MOST_CHECKPOINT = 1 << 30

@@ -6,7 +6,14 @@ import urllib.parse
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.storage.blob import BlobSasPermissions, BlobServiceClient, UserDelegationKey, generate_blob_sas
+from azure.storage.blob import (
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerSasPermissions,
+    UserDelegationKey,
+    generate_blob_sas,
+    generate_container_sas,
+)
 
 from backends.azure.faults import speaking
 from stylizer.errors import ConfigError
@@ -24,8 +31,10 @@ class Signer:
         self._service, self._url, self._key = service, url, key
         self._delegation: tuple[datetime, UserDelegationKey] | None = None
 
-    def link(self, container: str, name: str, expires: datetime, permission: BlobSasPermissions) -> str:
-        """A URL for that one blob until then. ConfigError if no link can live so long."""
+    def link(
+        self, container: str, name: str, expires: datetime, permission: BlobSasPermissions | ContainerSasPermissions
+    ) -> str:
+        """A URL for that one blob until then, without a name for the container. ConfigError if none can live so long."""
         start = datetime.now(UTC) - SKEW
         if expires > start + LONGEST:
             raise ConfigError(
@@ -34,17 +43,12 @@ class Signer:
         signing: dict[str, Any] = (
             {"account_key": self._key} if self._key else {"user_delegation_key": self._delegated(start, expires)}
         )
-        signed = generate_blob_sas(
-            account_of(self._url),
-            container,
-            name,
-            permission=permission,
-            start=start,
-            expiry=expires,
-            protocol="https" if self._url.startswith("https://") else "https,http",
-            **signing,
-        )
-        return f"{self._url}/{container}/{urllib.parse.quote(name)}?{signed}"
+        signing |= {"permission": permission, "start": start, "expiry": expires}
+        signing["protocol"] = "https" if self._url.startswith("https://") else "https,http"
+        account = account_of(self._url)
+        if not name:
+            return f"{self._url}/{container}?{generate_container_sas(account, container, **signing)}"
+        return f"{self._url}/{container}/{urllib.parse.quote(name)}?{generate_blob_sas(account, container, name, **signing)}"
 
     def _delegated(self, start: datetime, expires: datetime) -> UserDelegationKey:
         if self._delegation is None or self._delegation[0] < expires:

@@ -1,13 +1,13 @@
 """What the nodes of one job have cost: every second that a node was allocated, whatever it did, at its price.
 
-Kept in a small file, so that a restart goes on counting. What happened while nobody looked is bounded: a node that is gone
-is counted until it was missed, but not beyond the end of its Batch job.
+Kept in a small file, so that a restart goes on counting. When a node left that is gone is known to the second where the pool
+tells, else to half the time between two looks; and no node is counted long beyond the end of its Batch job.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -53,18 +53,19 @@ class Ledger:
     seen_at: float = 0.0
     final: bool = False
 
-    def see(self, found: Iterable[tuple[Node, float]], now: float, *, ended: float | None = None) -> None:
-        """These nodes are there now, each with when it was allocated. `ended`: when the Batch job was over.
+    def see(self, found: Iterable[tuple[Node, float]], now: float, *, left: float | None = None) -> None:
+        """These nodes are there now, each with when it was allocated. `left`: when those left that were there the last
+        time and no longer are; else just now.
 
         Times are of Azure's clock; ours may differ.
         """
         listed = list(found)
         here = [(node, allocated) for node, allocated in listed if node.state not in FREE]
-        left = {node.id: node.since for node, _ in listed if node.state in FREE}
-        until = now if ended is None else min(now, max(ended, self.seen_at))
+        taken = {node.id: node.since for node, _ in listed if node.state in FREE}
+        until = now if left is None else left
         for name, span in list(self.open.items()):
             if not any(node.id == name and allocated <= span.since for node, allocated in here):
-                span.until = max(span.until, min(until, left.get(name, until)))
+                span.until = max(span.until, min(until, taken.get(name, until)))
                 self.past += self.open.pop(name).cost
                 self.gone[name] = span.until
         for node, allocated in here:
@@ -78,9 +79,9 @@ class Ledger:
         self.final = False
         self.keep()
 
-    def end(self, now: float) -> None:
-        """Nothing of it costs anything any more."""
-        self.see((), now, ended=now)
+    def end(self, left: float) -> None:
+        """Nothing of it costs anything any more, since then."""
+        self.see((), left)
         self.final = True
         self.keep()
 
@@ -102,6 +103,10 @@ class Ledger:
             tuple(self.nodes),
             self.final,
         )
+
+    def misses(self, names: Collection[str]) -> bool:
+        """Whether a node that was there is not among these."""
+        return not self.open.keys() <= set(names)
 
     def keep(self) -> None:
         """Write it down, whole or not at all."""

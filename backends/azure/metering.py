@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from azure.batch import models as m
 
 from backends.azure.account import Account
-from backends.azure.faults import said
+from backends.azure.faults import Missing, said
 from backends.azure.meter import Ledger, reopened
 from backends.azure.prices import Price, price_of
 from backends.azure.runs import Run
 from stylizer.backend import Node
 from stylizer.config import AzureDefaults
+from stylizer.errors import ConfigError
 
 SUFFIX = ".meter.json"
 LEAVING_SECONDS = 60.0
-"""From the end of a Batch job until its last node is gone, where nobody saw it go."""
+"""From the end of a Batch job until its last node is gone, at most, where nobody saw it go."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,9 @@ class Meters:
     lock: threading.RLock
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     """By the run's key."""
+    unpriced: set[str] = field(default_factory=set)
+    """Sizes whose price is not known here."""
+    _sizes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for path in sorted(self.account.ledgers.glob(f"*{SUFFIX}")):
@@ -40,19 +45,42 @@ class Meters:
         """Take in which nodes a run has; whether it may still cost something. `ended`: its Batch job has."""
         now, ledger = self.account.batch.now, self._ledger(run)
         info = job.execution_info if job else None
-        end = info.end_time.timestamp() + LEAVING_SECONDS if info and info.end_time else None
-        if ended and (self.settings.pool or not nodes):
-            # The nodes of a named pool outlive the job and cost it nothing more.
+        end = info.end_time.timestamp() if info and info.end_time else None
+        if ended and self.settings.pool:
+            # Its nodes outlive the job and cost it nothing more.
             with self.lock:
                 ledger.end(max(ledger.seen_at, min(now, end or now)))
             return False
+        left = self._left(run, ledger.seen_at, now, end) if ledger.misses([node.id or "" for node in nodes]) else now
+        if ended and not nodes:
+            with self.lock:
+                ledger.end(left)
+            return False
         begun = job.creation_time.timestamp() if job and job.creation_time and self.settings.pool else 0.0
         with self.lock:
-            ledger.see([self._node(node, begun) for node in nodes], now, ended=end)
+            ledger.see([self._node(node, begun) for node in nodes], now, left=left)
         return True
+
+    def _left(self, run: Run, seen_at: float, now: float, end: float | None) -> float:
+        """When nodes left that are no longer there: as their pool says, else halfway between the last look and this one,
+        and never long after the end of the Batch job.
+        """
+        latest = max(seen_at, now if end is None else min(now, end + LEAVING_SECONDS))
+        with suppress(Missing):
+            pool = self.account.batch.pool(run.pool)
+            since = pool.allocation_state_transition_time
+            if said(pool.allocation_state) == "steady" and since and seen_at <= since.timestamp() <= latest:
+                return since.timestamp()
+        return latest - min(latest - seen_at, LEAVING_SECONDS) / 2
 
     def is_final(self, run: Run) -> bool:
         return run.key not in self.ledgers or self.ledgers[run.key].final
+
+    def sizes(self, run: Run) -> dict[str, str]:
+        """VM sizes of its nodes that were ever seen, by their ids."""
+        for node in self._ledger(run).nodes:
+            self._sizes[node.id] = node.size
+        return self._sizes
 
     def _ledger(self, run: Run) -> Ledger:
         if run.key not in self.ledgers:
@@ -63,7 +91,12 @@ class Meters:
         return self.ledgers[run.key]
 
     def _price(self, size: str, *, spot: bool) -> Price:
-        return price_of(size, self.settings.region, spot=spot, cache=self.account.cache)
+        """Of that size; of the one in the settings where it is not known, which `unpriced` then says."""
+        try:
+            return price_of(size, self.settings.region, spot=spot, cache=self.account.cache)
+        except ConfigError:
+            self.unpriced.add(size)
+            return price_of(self.settings.vm_size, self.settings.region, spot=spot, cache=self.account.cache)
 
     def _node(self, node: m.BatchNode, begun: float) -> tuple[Node, float]:
         """A node, and since when it costs this run something: never before `begun`."""

@@ -10,9 +10,9 @@ import av
 import numpy as np
 
 from stylizer import sequence, source
+from stylizer.archive import pack_pictures
 from stylizer.errors import InputError
 from stylizer.jobs import Clip, FrameRange, MediaKind
-from stylizer.transfer import pack_pictures
 from stylizer.video import Reader
 
 FORMATS = ("mp4", "mov")

@@ -29,6 +29,8 @@ TAKEN_PER_HOUR = 0.05
 """Of Spot machines; it differs by size, region and hour of the day."""
 GUESSES = {"T4": 3e7, "A10": 6e7, "V100": 6e7, "A100": 1e8, "H100": 1.3e8, "": 1.5e6}
 """Pixels a second of one GPU (or a small processor), decoding and encoding included; right within a factor of two."""
+KEPT_MINUTES = 5.0
+"""That an idle machine of a named pool is kept at least: Batch looks no more often."""
 LENGTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 """Seconds of the clip in a chunk that are compared."""
 
@@ -139,13 +141,14 @@ def trade_off(
 
 def warmth(settings: AzureDefaults) -> str:
     """What it costs to keep the nodes of a named pool, and what that saves, in a sentence; empty where none are kept."""
-    if not (settings.pool and settings.keep_warm_minutes):
+    if not settings.pool:
         return ""
+    minutes = max(KEPT_MINUTES, settings.keep_warm_minutes)
     price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
-    cost = price.per_hour * Decimal(settings.keep_warm_minutes) / 60
+    cost = price.per_hour * Decimal(minutes) / 60
     start = price.per_hour * Decimal(BOOT_SECONDS) / 3600
     return (
-        f"Each idle machine of {settings.pool} is kept {settings.keep_warm_minutes:g} min, for {cost:.3f} {price.currency}; "
+        f"Each idle machine of {settings.pool} is kept {minutes:g} min, for {cost:.3f} {price.currency}; "
         f"a clip that comes meanwhile saves {BOOT_SECONDS / 60:.0f} min of starting, {start:.3f} {price.currency} a machine "
         f"({price.basis})."
     )

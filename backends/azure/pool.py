@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from azure.batch import models as m
 
+from backends.azure.definitions import MARK
 from backends.azure.faults import clean, said
 from stylizer.config import AzureDefaults
 from stylizer.errors import BackendRejected
@@ -13,6 +14,7 @@ from stylizer.errors import BackendRejected
 PATIENCE_SECONDS = 1800.0
 """Without a single node; Azure may be short of a size for a while."""
 BAD = ("starttaskfailed", "unusable")
+READY = ("idle", "running")
 GONE = "preempted"
 QUOTAS = {
     "AccountCoreQuotaReached": "dedicated cores of this family",
@@ -60,7 +62,7 @@ def examine(settings: AzureDefaults, pool: m.BatchPool | None, nodes: Sequence[m
             hint="This is a fault of stylizer's; please report it.",
         )
     if nodes and all(said(node.state) in BAD for node in nodes):
-        raise BackendRejected(f"All {len(nodes)} machines are of no use: {_why(nodes[0])}.", hint=_advice(nodes[0]))
+        raise BackendRejected(f"All {len(nodes)} machines are of no use: {why_bad(nodes[0])}.", hint=_advice(nodes[0]))
     if seconds > PATIENCE_SECONDS:
         raise BackendRejected(
             f"No machine came in {seconds / 60:.0f} min, and Azure does not say why ({settings.vm_size}, {kind}{where}).",
@@ -79,7 +81,13 @@ def check_started(job: m.BatchJob) -> None:
         )
 
 
-def _why(node: m.BatchNode) -> str:
+def is_ours(pool: m.BatchPool) -> bool:
+    """Whether stylizer made it, or its infrastructure."""
+    return any(item.name == MARK for item in pool.metadata or ())
+
+
+def why_bad(node: m.BatchNode) -> str:
+    """What is wrong with a node in one of the states BAD."""
     if said(node.state) == "starttaskfailed":
         info = node.start_task_info
         code = info.exit_code if info else None

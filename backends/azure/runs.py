@@ -65,6 +65,10 @@ class Run:
     idle_since: float = 0.0
     waiting_since: float = 0.0
     """Since when there has been no node; 0 while there is one."""
+    node_states: dict[str, str] = field(default_factory=dict)
+    """As last written into the run's log."""
+    said: list[str] = field(default_factory=list)
+    """What a person should hear of its machines, a sentence each."""
     lost_nodes: frozenset[str] = frozenset()
     preemptions: int = 0
     dedicated: bool = False

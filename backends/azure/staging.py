@@ -10,9 +10,10 @@ from pathlib import Path
 
 from backends.azure.errands import files
 from backends.azure.storage import Container
+from stylizer.archive import pack_pictures
 from stylizer.files import digest_of
 from stylizer.jobs import Clip, FrameRange, MediaKind
-from stylizer.transfer import Input, pack_pictures
+from stylizer.transfer import Input
 from stylizer.wire import ChunkSpec, Spec
 
 WHOLE_BYTES = 64 << 20

@@ -13,6 +13,7 @@ import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -30,6 +31,7 @@ from azure.storage.blob import (
     BlobSasPermissions,
     BlobServiceClient,
     ContainerClient,
+    ContainerSasPermissions,
     ExponentialRetry,
 )
 
@@ -244,6 +246,18 @@ class Container:
             except ResourceNotFoundError:
                 return b""
 
+    # ---- logs that grow ----
+
+    def begin_log(self, name: str) -> None:
+        """Make an empty blob to add to, if it is not there."""
+        with speaking(f"{name} was begun"), suppress(ResourceExistsError):
+            self._blob(name).create_append_blob(match_condition=MatchConditions.IfMissing)
+
+    def append(self, name: str, text: str) -> None:
+        """Add to a blob that was begun; twice where an answer was lost."""
+        with speaking(f"{name} was added to"):
+            self._blob(name).append_block(text.encode())
+
     # ---- who drives ----
 
     def lease(self, name: str, holder: str) -> None:
@@ -283,6 +297,14 @@ class Container:
     def write_link(self, name: str, expires: datetime) -> str:
         """A URL that writes this one blob until then, and reads nothing."""
         return self._signer.link(self.name, name, expires, BlobSasPermissions(create=True, write=True))
+
+    def append_link(self, name: str, expires: datetime) -> str:
+        """A URL that adds to this one blob until then, and neither reads nor changes what is in it."""
+        return self._signer.link(self.name, name, expires, BlobSasPermissions(add=True))
+
+    def drop_link(self, expires: datetime) -> str:
+        """A URL that writes blobs into this container until then, and reads, lists and deletes nothing."""
+        return self._signer.link(self.name, "", expires, ContainerSasPermissions(create=True, write=True))
 
     @cached_property
     def _signer(self) -> Signer:
