@@ -116,8 +116,7 @@ def fit(
             painted = net(frames)
             result = shown(frames, painted)
             seen = perceptual(result)
-            # Together, not one by one: a crop of the sky need not hold all that the style picture holds.
-            total = style_loss([pooled(f) for f in seen], style.targets)
+            total = style_loss(seen, style.targets)
             total = total + COLOUR * colour_loss(colours(pooled(result)), style.colours)
             total = (
                 total

@@ -45,9 +45,20 @@ class StyleTarget:
     std: Tensor
 
 
+def moments(features: Tensor, styles: int) -> StyleTarget:
+    """What the features (styles * n, C, H, W) have, those of each style's n pictures taken together, as of one picture.
+
+    A crop of the sky need not hold all that the style picture holds.
+    """
+    pixels = features.permute(0, 2, 3, 1).reshape(styles, -1, features.shape[1]).float()
+    square, mean = pixels.transpose(1, 2) @ pixels / pixels.shape[1], pixels.mean(1)
+    var = square.diagonal(dim1=1, dim2=2) - mean.square()
+    return StyleTarget(square, mean, (var.clamp_min(0) + 1e-6).sqrt())
+
+
 def style_targets(features: Sequence[Tensor]) -> list[StyleTarget]:
-    """The targets that a style picture's features set, one a depth."""
-    return [StyleTarget(gram(f), *spread(f)) for f in features]
+    """The targets that style pictures' features set, one a depth."""
+    return [moments(f, len(f)) for f in features]
 
 
 def _mix(tensors: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
@@ -69,12 +80,13 @@ def blend_targets(targets: Sequence[Sequence[StyleTarget]], weights: Sequence[fl
 def style_loss(features: Sequence[Tensor], targets: Sequence[StyleTarget], *, cap: float = math.inf) -> Tensor:
     """Gram, mean and spread distances over the depths, weighted by DEPTH_WEIGHTS; a scalar.
 
-    One picture's distance at one depth counts up to `cap`, so that a hopeless pair does not drown a batch of others.
+    The features are those of as many pictures for every target, in its order, and judged together (`moments`). A style's
+    distance at one depth counts up to `cap`, so that a hopeless pair does not drown a batch of others.
     """
     total = torch.zeros((), device=features[0].device)
     for weight, seen, target in zip(DEPTH_WEIGHTS, features, targets, strict=True):
-        mean, std = spread(seen)
-        for ours, theirs in ((gram(seen), target.gram), (mean, target.mean), (std, target.std)):
+        found = moments(seen, len(target.gram))
+        for ours, theirs in ((found.gram, target.gram), (found.mean, target.mean), (found.std, target.std)):
             total = total + weight * relative(ours, theirs).clamp_max(cap).mean()
     return total
 
@@ -109,7 +121,7 @@ def colour_loss(seen: Colours, wanted: Colours) -> Tensor:
 
 def pooled(x: Tensor, styles: int = 1) -> Tensor:
     """The crops of each style as one picture, for statistics over all of it: (S * N, C, H, W) -> (S, C, N * H, W)."""
-    return x.unflatten(0, (styles, -1)).transpose(1, 2).flatten(2, 3)
+    return x.reshape(styles, -1, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -233,12 +233,12 @@ class InstanceNorm:
     peaks: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
-        scale, shift = (t[:, None, :, None, None] for t in self.modulation(layer))
-        y = x.float().unflatten(0, (len(scale), -1))
-        var, mean = torch.var_mean(y, dim=(1, 3, 4), keepdim=True, correction=0)
-        y = (y - mean) * (var + 1e-5).rsqrt()
-        self.peaks = self.peaks.to(y.device) + F.relu(y.abs() - self.PEAK).square().mean()
-        return (y * scale + shift).flatten(0, 1).to(x.dtype)
+        scale, shift = self.modulation(layer)
+        each = len(x) // len(scale)
+        y = torch.cat([F.batch_norm(of_one, None, None, training=True, eps=1e-5) for of_one in torch.split(x, each)])
+        self.peaks = self.peaks.to(y.device) + F.softshrink(y, self.PEAK).float().square().mean()
+        scale, shift = (t.to(x.dtype).repeat_interleave(each, 0)[:, :, None, None] for t in (scale, shift))
+        return torch.addcmul(shift, y, scale)
 
 
 @dataclass(slots=True)

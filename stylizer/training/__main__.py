@@ -1,8 +1,8 @@
 """Make the shipped weights: python -m stylizer.training --data DIR --runs DIR
 
 Each stage is resumable (run the same command again): distil the perceptual encoder, regress the base, distil the encoder
-on what fits against it paint, then train the base on the styles themselves. The last writes
-stylizer/weights/stylizer.safetensors.
+on what fits against it paint, then train the base on the styles themselves, first as the encoder sees them, then as the
+teacher does. The last writes stylizer/weights/stylizer.safetensors.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stylizer.checkpoint import SHIPPED, Shipped, save_shipped
 from stylizer.training.base import paint, regress
 from stylizer.training.exploits import exploits
 from stylizer.training.perceptual import distil
+from stylizer.training.teacher import TEACHER, Teacher
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     parser.add_argument("--perceptual-steps", type=int, default=2600)
     parser.add_argument("--regress-steps", type=int, default=4600)
     parser.add_argument("--second-steps", type=int, default=1500, help="of the perceptual encoder's second round")
-    parser.add_argument("--paint-steps", type=int, default=4000)
+    parser.add_argument("--paint-steps", type=int, default=2400, help="of the base, by the encoder's eye")
+    parser.add_argument("--finish-steps", type=int, default=1200, help="of the base, by the teacher's")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
@@ -49,11 +51,18 @@ def main() -> None:
         start=first.requires_grad_(True),
         painted=painted,
     )
-    base = paint(data, perceptual, base, runs / "paint.pt", steps=arguments.paint_steps, device=device)
+    perceptual = perceptual.to(memory_format=torch.channels_last)
+    teacher = Teacher(data / TEACHER).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name, eye, count, rate in (
+        ("paint", perceptual, arguments.paint_steps, 0.012),
+        ("finish", teacher, arguments.finish_steps, 0.006),
+    ):
+        base = paint(data, perceptual, base, runs / f"{name}.pt", eye=eye, steps=count, rate=rate, device=device)
     steps = {
         "perceptual": arguments.perceptual_steps + arguments.second_steps,
         "regress": arguments.regress_steps,
         "paint": arguments.paint_steps,
+        "finish": arguments.finish_steps,
     }
     facts = {f"{name}_steps": str(count) for name, count in steps.items()}
     save_shipped(Shipped(base.transform, base.style, perceptual), arguments.out, facts)

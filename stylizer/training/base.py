@@ -64,8 +64,8 @@ class Samples:
 
     def batch(self, count: int, size: int, style_size: int, *, styles: int = 0) -> tuple[Tensor, Tensor]:
         """`count` photographs and as many style pictures, or `styles` of them."""
-        contents = jitter(self.contents.batch(count, size, 0.4), self.random, 0.15)
-        pictures = self.styles.batch(styles or count, style_size, 0.5)
+        contents = jitter(self.contents.batch(count, size, 0.25), self.random, 0.15)
+        pictures = self.styles.batch(styles or count, style_size, 0.4)
         if self.random.random() < 0.5:
             pictures = jitter(pictures, self.random, 0.4)
         return contents.to(self.device), pictures.to(self.device)
@@ -107,7 +107,9 @@ def paint(
     start: Base,
     state: Path,
     *,
+    eye: PerceptualEncoder | Teacher,
     steps: int,
+    rate: float,
     device: torch.device,
     size: int = 160,
     styles: int = 2,
@@ -115,10 +117,10 @@ def paint(
 ) -> Base:
     """Train on the styles themselves: style (Gram, mean and spread), colour, content, steadiness; resumable through `state`.
 
-    What they are like the teacher says, not the encoder: a network this long in training finds what a small eye misses.
+    What a picture is like `eye` says: first the encoder, which is quick, at last the teacher, for a network this long in
+    training finds what a small eye misses.
     """
     samples = Samples(root, encoder, device, seed=23 + state.exists() * int(time.time()))
-    teacher = Teacher(root / "teacher/vgg16_to_relu4_3_fp16.pt").to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     base = start.train()
     base.transform = base.transform.to(memory_format=torch.channels_last)
 
@@ -127,14 +129,14 @@ def paint(
         contents = contents.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
-                looked, kept = teacher(pictures), teacher(contents)[2]
+                looked, kept = eye(pictures), eye(contents, depths=3)[2]
             norm = InstanceNorm(Modulation(base.style(samples.statistics(pictures)), base.style.layers))
             painted = base.transform(contents, norm)
             peaks = norm.peaks
-            seen = teacher(painted)
+            seen = eye(painted)
             unsteady = unsteadiness(lambda x: base.transform(x, norm), contents, painted, samples.random)
         terms = {
-            "style": 0.3 * style_loss([pooled(f, styles) for f in seen], style_targets(looked), cap=8.0),
+            "style": 0.3 * style_loss(seen, style_targets(looked), cap=8.0),
             "colour": 0.6 * colour_loss(colours(pooled(painted, styles)), colours(pictures)),
             "content": 0.15 * relative(seen[2].float(), kept.float()).mean(),
             "outside": 2 * outside(painted),
@@ -143,7 +145,7 @@ def paint(
         }
         return {"total": sum(terms.values(), unsteady * 0), **{name: value.detach() for name, value in terms.items()}}
 
-    averaged = train(base, step_losses, steps=steps, rate=0.01, state=state, slow=base.style)
+    averaged = train(base, step_losses, steps=steps, rate=rate, state=state, slow=base.style)
     assert isinstance(averaged, Base)
     return averaged
 

@@ -25,7 +25,7 @@ from stylizer.samples import sample_frames
 from stylizer.stylize import Stylizer, planes_to_rgb, scaled
 from stylizer.training.measures import Lpips, Paint, distances, grid, noise_gain, shift_error, warp_errors
 from stylizer.training.peers import FastNeuralStyle, MicroAST
-from stylizer.training.teacher import Teacher
+from stylizer.training.teacher import TEACHER, Teacher
 from stylizer.video import Reader, output_size, probe
 
 CONTENTS = (
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--clip-side", type=int, default=480)
     parser.add_argument("--clip-frames", type=int, default=24)
     arguments = parser.parse_args()
-    teacher = Teacher(arguments.data / "teacher/vgg16_to_relu4_3_fp16.pt")
+    teacher = Teacher(arguments.data / TEACHER)
     lpips = Lpips(arguments.data / "teacher")
     known: dict[str, Ready] = {
         "photograph": lambda task: (lambda x: x, 0.0),

@@ -16,7 +16,7 @@ from stylizer.losses import gram
 from stylizer.network import PerceptualEncoder
 from stylizer.training.loop import Losses, train
 from stylizer.training.pictures import Pictures, adversarial, jitter
-from stylizer.training.teacher import LAYOUT, Teacher
+from stylizer.training.teacher import LAYOUT, TEACHER, Teacher
 
 
 def _mixed(contents: Pictures, styles: Pictures, random: np.random.Generator, count: int, size: int) -> Tensor:
@@ -110,7 +110,7 @@ def distil(
     random = np.random.default_rng(len(state.name) + state.exists() * 7919)
     contents = Pictures(data / "train/content_train.tar", int(random.integers(2**31)))
     styles = Pictures(data / "train/style_train.tar", int(random.integers(2**31)))
-    teacher = Teacher(data / "teacher/vgg16_to_relu4_3_fp16.pt").to(device)
+    teacher = Teacher(data / TEACHER).to(device)
     student = start or PerceptualEncoder().to(device)
     basis_file = state.parent / "teacher.bases"
     if not basis_file.exists():

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TEACHER = "teacher/vgg16_to_relu4_3_fp16.pt"
+"""Where the weights lie in the folder of training data."""
+
 LAYOUT = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21))
 """torchvision's numbers of the convolutions in `features`, one tuple a resolution; a tap follows each tuple's last."""
 
@@ -32,10 +35,11 @@ class Teacher(nn.Module):
         self.mean: Tensor
         self.std: Tensor
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, depths: int = 4) -> list[Tensor]:
+        """Activations at the first `depths` depths."""
         x = (x - self.mean) / self.std
         features = []
-        for depth, stage in enumerate(LAYOUT):
+        for depth, stage in enumerate(LAYOUT[:depths]):
             if depth:
                 x = F.max_pool2d(x, 2)
             for n in stage:
