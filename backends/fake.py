@@ -17,7 +17,7 @@ from pathlib import Path
 from stylizer.backend import Capacity, Meter, Node, Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, OutputError
-from stylizer.estimate import Estimate
+from stylizer.estimate import Estimate, Measurement
 from stylizer.files import digest_of, settle
 from stylizer.jobs import Clip, Look
 from stylizer.wire import FitSpec, Spec, pack
@@ -121,7 +121,8 @@ class FakeBackend:
         free = max(0, count - len(self._given))
         return Capacity(count, free, f"{count} imagined devices", float(self._price), self._kind)
 
-    def estimate(self, clip: Clip, look: Look) -> Estimate:  # noqa: ARG002  # a fake is as fast in any look
+    # A fake is as fast in any look.
+    def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:  # noqa: ARG002
         seconds = clip.frames / sum(slot.speed for slot in self._slots)
         hours = Decimal((seconds + self._boot) / 3600)
         cost = round(hours * self._price * len(self._slots), 4) if self._price else None

@@ -104,10 +104,10 @@ class LocalBackend:
         label = ", ".join(device.label for device in fast)
         return Capacity(len(fast), max(0, AHEAD * len(fast) - taken), label, kind=_kind(fast[0]))
 
-    def estimate(self, clip: Clip, look: Look) -> Estimate:
+    def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:
         scale = look.size / max(clip.width, clip.height) if look.size else 1.0
         width, height = round(clip.width * scale), round(clip.height * scale)
-        found = rate_here(self._measurements, width=width, height=height)
+        found = rate_here([*known, *self._measurements], width=width, height=height)
         if found:
             rate, measured = found
             return Estimate(clip.frames, clip.frames / rate, None, 0, f"measured on {measured.device}")

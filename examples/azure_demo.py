@@ -65,9 +65,8 @@ def main() -> int:
 
 def _configure(path: Path, batch: str, media: str) -> None:
     path.write_text(
-        f"""[run]
+        f"""[azure]
 chunk_seconds = 2.0
-[azure]
 batch = "{batch}"
 media = "{media}"
 shared_key = true

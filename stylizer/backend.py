@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stylizer.config import Config
 from stylizer.errors import ConfigError
-from stylizer.estimate import Estimate
+from stylizer.estimate import Estimate, Measurement
 from stylizer.jobs import Clip, Look
 from stylizer.wire import Spec
 
@@ -110,8 +110,8 @@ class Backend(Protocol):
 
     def capacity(self) -> Capacity: ...
 
-    def estimate(self, clip: Clip, look: Look) -> Estimate:
-        """Time and money for the whole clip."""
+    def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:
+        """Time and money for the whole clip, from what was measured before."""
         ...
 
     def submit(self, specs: Sequence[Spec]) -> None:

@@ -95,6 +95,7 @@ def run(
     spot: o.Spot = None,
     vm_size: o.VmSize = "",
     pool: o.Pool = "",
+    region: o.Region = "",
     when_done: o.WhenDone = "",
     tui: Annotated[bool, typer.Option("--tui", help="Look on in the studio.", rich_help_panel=o.TALK)] = False,
     as_json: o.AsJson = False,
@@ -132,7 +133,7 @@ def run(
     azure = config.azure
     machines = azure.nodes if nodes is None else nodes, azure.spot if spot is None else spot
     azure = replace(azure, nodes=machines[0], spot=machines[1], vm_size=vm_size or azure.vm_size, pool=pool or azure.pool)
-    config = replace(config, azure=azure)
+    config, elsewhere = azure_verbs.in_region(replace(config, azure=azure), region)
     hours = place.deadline_hours if deadline is None else deadline
     wanted = one_of("backend", backend or config.run.backend, ["auto", *names()])
     precision = one_of("precision", precision or config.run.precision, ["auto", "fp32", "bf16", "fp16"])
@@ -172,8 +173,9 @@ def run(
                 for note in clip.notes:
                     progress.remark(f"{clip.path.name}: {note}")
             left = [job.id for job in jobs if job.id not in done]
-            for words in azure_verbs.leftovers(config) if left and wanted == "azure" else ():
-                progress.remark(words)
+            if left and wanted == "azure":
+                for words in filter(None, (elsewhere, *azure_verbs.before(config))):
+                    progress.say(words)
             with Notifier(store, config.notify, when_done) as notifier:
                 runner = Runner(store, config, here, adopt=notifier.turn)
                 interrupted = bool(left) and work_off(runner, store, progress, left)

@@ -132,6 +132,10 @@ class AzureDefaults:
     """No Batch job outlives this; short-lived links end with it."""
     keep_warm_minutes: float = 0.0
     """How long an idle node of a named pool is kept."""
+    mounts: tuple[str, ...] = ()
+    """Folders here that nodes mount: "FOLDER = nfs HOST:/EXPORT", "FOLDER = blob URL", "FOLDER = files URL"."""
+    chunk_seconds: float = 0.0
+    """Of the clip in a chunk, for jobs bound to Azure; 0: as long as is best by what was measured."""
 
 
 @dataclass(frozen=True, slots=True)

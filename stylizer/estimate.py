@@ -38,6 +38,9 @@ class Estimate:
     upload_bytes: int
     basis: str
     """Measured here on DATE / catalogue figure of DATE / a guess, with a range."""
+    chunk_frames: int = 0
+    """How long chunks had best be there; 0: as the settings say."""
+    currency: str = ""
 
 
 def rate_here(

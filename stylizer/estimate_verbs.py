@@ -16,6 +16,7 @@ from rich.text import Text
 
 from stylizer import console, screen
 from stylizer import options as o
+from stylizer.azure_verbs import in_region
 from stylizer.config import Config
 from stylizer.errors import ConfigError
 from stylizer.estimate import Estimate, Measurement, rate_here
@@ -24,6 +25,7 @@ from stylizer.options import PAINT, one_of, settings
 from stylizer.store import Store
 
 if TYPE_CHECKING:
+    from backends.azure.meter import Life
     from backends.azure.planner import Plan
 
 app = typer.Typer()
@@ -48,12 +50,14 @@ def estimate(
     size: o.Size = None,
     quality: o.Quality = "",
     backend: Annotated[str, typer.Option("--backend", help="Only there: local or azure.", show_default=False)] = "",
+    region: o.Region = "",
     as_json: o.AsJson = False,
 ) -> None:
     """How long a clip takes and what it costs, here and in the cloud, and what the numbers rest on."""
     from stylizer.video import probe
 
     config, here = settings()
+    config, elsewhere = in_region(config, region)
     chosen = one_of("backend", backend, ["local", "azure"]) if backend else ""
     if chosen == "azure" and not config.azure.batch:
         raise ConfigError("Azure is not set up.", hint="stylizer azure init asks what it needs to know.")
@@ -63,13 +67,16 @@ def estimate(
         known = store.measurements()
     offers = [*([] if chosen == "azure" else _here(found, look, known))]
     plans: Sequence[Plan] = ()
+    lives: dict[str, Life] = {}
     if chosen == "azure" or (config.azure.batch and not chosen):
+        from backends.azure.meter import lived
         from backends.azure.planner import plans as all_plans
         from backends.azure.prices import prices, sizes
 
         names = {config.azure.vm_size: None, **{size.name: None for size in sizes() if size.gpus}}
         prices(config.azure.region, names, here.cache)
-        plans = all_plans(found, look, config, [*names], known)
+        lives = lived(here.store.parent / "azure")
+        plans = all_plans(found, look, config, [*names], known, lives)
         offers += [_rented(one) for one in _worth_a_look(plans)]
     if as_json:
         places = [
@@ -79,8 +86,10 @@ def estimate(
         console.answer(clip=str(found.path), frames=found.frames, duration=found.duration, places=places)
         return
     console.show(_table(offers))
+    if elsewhere:
+        console.talk(elsewhere, "yellow")
     if chosen == "azure":
-        _show_trade_off(found, look, config, known)
+        _show_trade_off(found, look, config, known, lives)
 
 
 def _here(clip: Clip, look: Look, known: Sequence[Measurement]) -> Iterator[Offer]:
@@ -130,10 +139,11 @@ def _table(offers: Sequence[Offer]) -> Table:
     return table
 
 
-def _show_trade_off(clip: Clip, look: Look, config: Config, known: Sequence[Measurement]) -> None:
+def _show_trade_off(clip: Clip, look: Look, config: Config, known: Sequence[Measurement], lives: dict[str, Life]) -> None:
     """Few long chunks waste less on starting, many short ones lose less to a machine that is taken away."""
-    from backends.azure.planner import trade_off
+    from backends.azure.planner import plan, trade_off
 
-    console.talk("\nChunks of other lengths, on the machines of the settings:", "dim")
-    for seconds, one in trade_off(clip, look, config, known):
-        console.talk(f"  {seconds:>4.0f} s  {one.sentence}", "dim")
+    chosen = plan(clip, look, config, known, lives)
+    console.talk("\nChunks of other lengths, on the machines of the settings; >: what a run takes", "dim")
+    for seconds, one in trade_off(clip, look, config, known, lives):
+        console.talk(f"{'>' if one == chosen else ' '} {seconds:>4.0f} s  {one.sentence}", "dim")

@@ -44,7 +44,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(5):
         square = x @ x.T
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x
+    turned: Tensor = x.T if tall else x
+    return turned
 
 
 class Descent:

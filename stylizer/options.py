@@ -58,6 +58,7 @@ Priority = Annotated[int | None, _where("Higher goes first; 0 by default.", "--p
 Nodes = Annotated[int | None, _where("Rent at most so many machines.", "--nodes")]
 Spot = Annotated[bool | None, _where("Rent cheap machines that may be taken away.", "--spot/--no-spot")]
 VmSize = Annotated[str, _where("Size of rented machines: Standard_NC4as_T4_v3, …", "--vm-size")]
+Region = Annotated[str, _where("Where machines are rented: eastus, …; the account's own by default.", "--region")]
 Pool = Annotated[str, _where("A pool of rented machines to use and keep.", "--pool")]
 WhenDone = Annotated[str, typer.Option("--when-done", help="A command to run with each painted file.", rich_help_panel=TALK)]
 AsJson = Annotated[bool, typer.Option("--json", help="Speak JSON.", rich_help_panel=TALK)]

@@ -1,7 +1,8 @@
 """Which backend gets which part of a job. Pure arithmetic, no I/O.
 
 Work is counted in pixels (frames times width times height), for that is what painting takes time for. Jobs whose backend
-was named get that one. For the others the rules are, in this order:
+was named get that one, but that a fit for the cloud is made here where it is done sooner. For the others the rules are,
+in this order:
 
     nothing is rented          burst is never, there is no cloud, it is unwell, or the job's money is spent: here
     no CUDA GPU here           in the cloud; the fit stays here, it is done before a rented machine has started
@@ -33,6 +34,8 @@ class Room:
     """Pixels that it has been given and has not painted."""
     delay: float = 0.0
     """Seconds until it begins with what it is given: rented machines start first."""
+    step_seconds: float = 0.0
+    """Of one step of a fit."""
     trouble: str = ""
     """Why it takes nothing now."""
 
@@ -55,6 +58,8 @@ class Demand:
     pixels: float
     """Of all these chunks."""
     is_fit: bool = False
+    steps: int | None = None
+    """Of a fit; None where it may be made nowhere but where the job is bound to."""
     deadline: float | None = None
     """When the job should be done (Unix time)."""
     broke: str = ""
@@ -106,6 +111,10 @@ def _parts(
     now: float,
 ) -> Iterator[Share]:
     """Who would get how much of a job if there were room for all of it; `ahead` is what comes before it, in pixels."""
+    if demand.is_fit and demand.steps is not None and demand.backend == cloud and not rooms[home].trouble:
+        where, why = fit_place(rooms[home], rooms[cloud], demand.steps)
+        yield Share(demand.job, where, demand.chunks, why=why)
+        return
     if demand.backend not in ("", "auto"):
         yield Share(demand.job, demand.backend, demand.chunks, why="as asked for")
         return
@@ -120,6 +129,23 @@ def _parts(
         yield Share(demand.job, cloud, count, from_end=count < demand.chunks, why=why)
     if count < demand.chunks:
         yield Share(demand.job, home, demand.chunks - count, why="" if count else why)
+
+
+def fit_place(here: Room, there: Room, steps: int) -> tuple[str, str]:
+    """Where a fit of so many steps is done sooner, and why, as a sentence."""
+    waiting = here.backlog / here.pace if here.pace else 0.0
+    painting = there.backlog / there.pace if there.pace else 0.0
+    in_here, in_there = waiting + steps * here.step_seconds, there.delay + painting + steps * there.step_seconds
+    why = f"{_time(in_here)} here, against {_time(in_there)} on {there.name}"
+    if there.delay:
+        why += f", {_time(there.delay)} of it until a machine has started"
+    if in_here <= in_there:
+        return here.name, f"The look is fitted here, which is sooner: {why}."
+    return there.name, f"The look is fitted on {there.name}, which is sooner: {why}."
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _why_not_rented(demand: Demand, there: Room | None, burst: str) -> str:

@@ -14,6 +14,13 @@ PICTURES = 24
 """Of a sequence, in a chunk: it has no seconds."""
 
 
+def cut_to(clip: Clip, frames: int) -> list[FrameRange]:
+    """The clip's frames as ranges of at most so many, as equal as can be."""
+    count = max(1, -(-clip.frames // max(1, frames)))
+    bounds = [n * clip.frames // count for n in range(count + 1)]
+    return [FrameRange(start, stop) for start, stop in pairwise(bounds)]
+
+
 def cut(clip: Clip, seconds: float) -> list[FrameRange]:
     """The clip's frames 0..frames-1 as ranges that follow each other without a gap, about `seconds` long and as equal as
     can be; one range for a still.

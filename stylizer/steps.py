@@ -20,7 +20,7 @@ from itertools import chain
 from stylizer import plan as planning
 from stylizer.errors import StoreError, StylizerError
 from stylizer.files import digest_of
-from stylizer.jobs import FINISHED, Chunk, ChunkState, Desired, Job, JobState
+from stylizer.jobs import FINISHED, Chunk, ChunkState, Desired, FrameRange, Job, JobState
 from stylizer.work import ACTIVE, HOME, UNDER_WAY, Run, fail, is_auto, take_back
 
 MOST_AT_ONCE = 16
@@ -46,7 +46,7 @@ def plan(run: Run) -> None:
                 run.backend(HOME if is_auto(job) else job.backend)
                 run.media.check(job.clip)
                 if not run.store.chunks(job.id):
-                    run.store.cut(job.id, planning.cut(job.clip, run.config.run.chunk_seconds))
+                    run.store.cut(job.id, _ranges(run, job))
                 run.checking[job.id] = run.aside.submit(_damaged, run.store.chunks(job.id, (ChunkState.DONE,)))
             if run.checking[job.id].done():
                 _take_up(run, job, run.checking.pop(job.id).result())
@@ -54,6 +54,21 @@ def plan(run: Run) -> None:
             raise
         except StylizerError as error:
             fail(run, job.id, error.message, error.hint)
+
+
+def _ranges(run: Run, job: Job) -> list[FrameRange]:
+    """The job's chunks: as long as suits the cloud that it is bound to, which is said; else as the settings have them."""
+    if is_auto(job) or job.backend != run.cloud:
+        return planning.cut(job.clip, run.config.run.chunk_seconds)
+    found = run.backend(job.backend).estimate(job.clip, job.look, run.store.measurements())
+    if not found.chunk_frames:
+        return planning.cut(job.clip, run.config.run.chunk_seconds)
+    parts = planning.cut_to(job.clip, found.chunk_frames)
+    count = "1 chunk" if len(parts) == 1 else f"{len(parts)} chunks of {len(parts[0])} frames"
+    money = "" if found.cost is None else f" and {found.cost:.2f} {found.currency}"
+    text = f"About {found.seconds / 60:.0f} min{money} on {job.backend}, without the fit, in {count} ({found.basis})."
+    run.store.note(job.id, None, "machine", text)
+    return parts
 
 
 def _damaged(chunks: Iterable[Chunk]) -> list[int]:

@@ -17,10 +17,10 @@ from azure.batch import models as m
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.azure import definitions, planner, pool
+from backends.azure import definitions, mounts, planner, pool
 from backends.azure.definitions import File, formula
 from backends.azure.errands import files, portable
-from backends.azure.meter import Ledger, reopened
+from backends.azure.meter import Ledger, Life, lived, reopened
 from backends.azure.prices import price_of, size_of
 from backends.azure.runs import Entry, Run, failure, job_of, key_of, notes_in
 from backends.azure.storage import Blob
@@ -28,7 +28,7 @@ from backends.azure.wheel import build_wheel
 from stylizer.archive import pack_pictures, plain, unpack_pictures
 from stylizer.backend import Node, Phase, Report
 from stylizer.config import AzureDefaults, Config
-from stylizer.errors import BackendRejected, InputError
+from stylizer.errors import BackendRejected, ConfigError, InputError
 from stylizer.estimate import Measurement
 from stylizer.jobs import MediaKind
 from stylizer.transfer import given as errand_of
@@ -304,7 +304,8 @@ def known(pixels_a_second: float) -> list[Measurement]:
 
 
 def test_a_plan_says_what_it_rests_on(tmp_path: Path) -> None:
-    config, shot = Config(azure=replace(T4, nodes=4, region="eastus")), clip(tmp_path, frames=24 * 600)
+    settings = replace(T4, nodes=4, region="eastus", chunk_seconds=10.0)
+    config, shot = Config(azure=settings), clip(tmp_path, frames=24 * 600)
     guess = planner.plan(shot, look(tmp_path), config)
     assert "guess" in guess.basis and "catalogue" in guess.basis and guess.cost > 0 and guess.nodes == 4
     measured = planner.plan(shot, look(tmp_path), config, known(64 * 48 * 10.0))
@@ -334,10 +335,71 @@ def test_chunks_have_a_best_length(tmp_path: Path) -> None:
     assert list(planner.trade_off(replace(shot, kind=MediaKind.STILL), look(tmp_path), config)) == []
 
 
+def test_a_run_takes_the_length_of_chunks_that_is_best(tmp_path: Path) -> None:
+    config, shot, rate = Config(azure=replace(T4, nodes=4)), clip(tmp_path, frames=24 * 600), known(64 * 48 * 2.0)
+    chosen = planner.plan(shot, look(tmp_path), config, rate)
+    found = [one for _, one in planner.trade_off(shot, look(tmp_path), config, rate)]
+    assert chosen in found and chosen.seconds <= 1.05 * min(one.seconds for one in found)
+    # Where machines are taken away all the time, what is lost must be short.
+    stormy = {T4.vm_size.lower(): Life([60.0], spot_hours=10.0, taken=1000)}
+    short = planner.plan(shot, look(tmp_path), config, rate, stormy)
+    assert short.chunk_frames < chosen.chunk_frames and "1.0 min until a machine paints, as in 1 starts" in short.basis
+    told = planner.plan(shot, look(tmp_path), Config(azure=replace(T4, chunk_seconds=5.0)), rate)
+    assert told.chunk_frames == 5 * 24
+
+
+def test_starts_and_losses_are_learnt_from(tmp_path: Path) -> None:
+    book = ledger(tmp_path / "a.meter.json")
+    for state, since, now in (("creating", 0.0, 10.0), ("idle", 90.0, 100.0), ("running", 200.0, 3700.0)):
+        machine, _ = node("a", since)
+        book.see([(replace(machine, state=state), 0.0)], now)
+    for _ in range(2):
+        book.see([(replace(machine, state="preempted"), 0.0)], 3710.0)
+    life = lived(tmp_path)["standard_nc4as_t4_v3"]
+    assert life.starts == [90.0] and life.taken == 1 and life.spot_hours == pytest.approx(3690 / 3600)
+    wait = planner.wait_of(life)
+    assert wait.boot_seconds == 90.0 and wait.taken_per_hour == pytest.approx(2 / (20 + 3690 / 3600))
+
+
 def test_keeping_machines_warm_has_its_price() -> None:
     assert planner.warmth(T4) == planner.warmth(replace(T4, keep_warm_minutes=30.0)) == ""
     said = planner.warmth(replace(T4, pool="warm", keep_warm_minutes=30.0))
     assert "kept 30 min, for 0.03" in said and "saves 7 min" in said and "not live" in said
+
+
+# ---- mounts ----
+
+
+def test_mounts_are_read_as_the_identity_or_by_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLIZER_AZURE_STORAGE_KEY", "a2V5")
+    monkeypatch.setenv("STYLIZER_AZURE_FILES_KEY", "ZmlsZXM=")
+    places = (
+        "nfs 10.0.0.4:/clips",
+        "blob https://me.blob.core.windows.net/clips",
+        "files https://me.file.core.windows.net/f",
+    )
+    folders = tuple(f"{tmp_path / place[:4].strip()} = {place}" for place in places)
+    settings, soon = replace(T4, mounts=folders, shared_key=True), datetime.now(UTC) + timedelta(hours=1)
+    nfs, blob, files = (one.as_dict() for one in mounts.definitions(Config(azure=settings), soon) or ())
+    assert nfs["nfsMountConfiguration"]["source"] == "10.0.0.4:/clips" and ",ro" in str(nfs)
+    link = blob["azureBlobFileSystemConfiguration"]["sasKey"]
+    assert "sp=rl" in link and "accountKey" not in str(blob)
+    assert files["azureFileShareConfiguration"]["accountKey"] == "ZmlsZXM="
+    pooled = Config(azure=replace(settings, identity="/subscriptions/x", pool="warm"))
+    _, blob, _ = (one.as_dict() for one in mounts.definitions(pooled, soon) or ())
+    assert blob["azureBlobFileSystemConfiguration"]["identityReference"] == {"resourceId": "/subscriptions/x"}
+    assert "sasKey" not in str(blob)
+    assert mounts.mounted(settings, tmp_path / "blob" / "a" / "b.mp4") == "mount-1/a/b.mp4"
+    assert mounts.mounted(settings, tmp_path / "elsewhere.mp4") == ""
+    monkeypatch.delenv("STYLIZER_AZURE_FILES_KEY")
+    with pytest.raises(ConfigError, match="Azure Files cannot be mounted"):
+        mounts.definitions(Config(azure=settings), soon)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "relative = nfs a:/b", "/x = ftp a:/b", "/x = blob http", "/x = nfs nowhere"])
+def test_mounts_that_are_not_understood_are_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"azure\.mounts"):
+        list(mounts.mounts_of(replace(T4, mounts=(text,))))
 
 
 # ---- what is wrong with a pool ----

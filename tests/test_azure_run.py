@@ -146,6 +146,32 @@ def test_a_named_pool_is_made_used_and_kept(account: Cloud, tmp_path: Path) -> N
     assert 0 < float(backend.meters()[0].spent) <= float(account.batch.cost()) * 1.05 + 1e-4
 
 
+def test_what_is_on_a_mount_is_not_uploaded(account: Cloud, tmp_path: Path) -> None:
+    spec = chunk_spec(tmp_path)
+    settings = account.settings(mounts=(f"{tmp_path} = nfs nas.example.org:/studio",))
+    mounts = tmp_path / "mounts of a node"
+    mounts.mkdir()
+    (mounts / "mount-0").symlink_to(tmp_path)
+    environment = {**account.batch.script.node_environment, "AZ_BATCH_NODE_MOUNTS_DIR": str(mounts)}
+    account.batch.script.node_environment = environment
+    backend = account.backend(mounts=settings.mounts)
+    backend.submit([spec])
+    assert ended(backend, [spec.id])[spec.id].phase is Phase.DONE
+    media = open_account(Config(azure=settings), tmp_path / "here").media
+    assert [blob.name for blob in media.list("content/")] == [f"content/{digest_of(spec.checkpoint)}"]
+    (found,) = next(iter(account.batch.account.pools.values())).spec["mountConfiguration"]
+    assert found["nfsMountConfiguration"]["source"] == "nas.example.org:/studio"
+    # Another file under that name there is not painted.
+    (mounts / "mount-0").unlink()
+    (mounts / "mount-0").mkdir()
+    (mounts / "mount-0" / spec.clip.path.name).write_bytes(b"another clip")
+    other = chunk_spec(tmp_path, 1)
+    again = account.backend(home="there", mounts=settings.mounts)
+    again.submit([other])
+    report = ended(again, [other.id])[other.id]
+    assert report.phase is Phase.FAILED and "another file on this node" in report.error
+
+
 def test_the_meter_counts_what_the_nodes_cost(account: Cloud, tmp_path: Path) -> None:
     account.tell_workers(pace=0.5)
     backend, specs = account.backend(), [chunk_spec(tmp_path, n) for n in range(6)]

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from stylizer.azure_verbs import app
+from stylizer.azure_verbs import app, before, in_region
 from stylizer.backend import Phase
-from stylizer.config import load_config, places
+from stylizer.config import AzureDefaults, Config, load_config, places
 from stylizer.errors import ConfigError
 from tests.azure_for_tests import Cloud, cloud
 from tests.azurite import Azurite, azurite, missing
+from tests.emulator.script import SIZES
 from tests.jobs_for_tests import chunk_spec, until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -105,6 +106,43 @@ def test_a_run_is_seen_read_and_cleaned_up(account: Cloud, tmp_path: Path) -> No
     assert [blob.name.partition("/")[0] for blob in opened.media.list("")] == ["content", "content"]
     told("clean", "--all")
     assert list(opened.media.list("")) == []
+
+
+def test_the_region_is_the_accounts(home: Path) -> None:
+    plain = Config(azure=AzureDefaults(batch="https://me.westeurope.batch.azure.com"))
+    found, words = in_region(plain, "")
+    assert found.azure.region == "westeurope" and not words
+    found, words = in_region(plain, "East US")
+    assert found.azure.region == "westeurope" and "not in eastus" in words
+    # An address that names no region leaves it to who asks.
+    found, words = in_region(Config(azure=AzureDefaults(batch="https://batch.example.org")), "East US")
+    assert found.azure.region == "eastus" and not words
+
+
+def test_machines_without_a_known_price_are_counted_and_named(
+    account: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.tell_workers(pace=60.0)
+    monkeypatch.setitem(SIZES, "standard_x9", SIZES["standard_d2s_v3"])
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    until(lambda: backend.poll([spec.id])[0].phase is Phase.RUNNING)
+    (pool,) = account.batch.account.pools.values()
+    pool.spec["vmSize"] = "Standard_X9"
+    (found,) = told("ls")["found"]  # type: ignore[misc]
+    assert found["nodes"] == 1 and found["unpriced"] == "Standard_X9" and found["currency"] == ""
+    assert "?" in typed("ls").stdout and "Standard_X9 costs is not known" in typed("ls").output
+    backend.stop_spending(1)
+    account.batch.wait(lambda: not account.batch.account.pools)
+
+
+def test_what_should_be_known_before_is_said(account: Cloud, tmp_path: Path) -> None:
+    config = Config(azure=account.settings(pool="warm", keep_warm_minutes=30.0))
+    (warmth,) = before(config)
+    assert "kept 30 min" in warmth
+    broken = Config(azure=account.settings(batch="http://127.0.0.1:9"))
+    (words,) = before(broken)
+    assert words.startswith("What is left in Azure could not be looked up")
 
 
 def test_down_ends_what_costs_money(account: Cloud, tmp_path: Path) -> None:

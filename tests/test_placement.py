@@ -241,3 +241,29 @@ def test_without_a_gpu_all_of_it_is_rented() -> None:
     end = simulate(machines, 1000, burst="when-late", deadline=None, kind="cpu")
     assert machines.rented_seconds == pytest.approx(1000 * 240 / 50)
     assert end < 300 + 1000 * 240 / 1000 * 1.1
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "steps", "where", "said"),
+    [
+        (0.35, 0.03, 180, "local", "63 s here, against 5 min on azure, 5 min of it until a machine has started"),
+        (3.0, 0.03, 1000, "azure", "50 min here, against 6 min on azure"),
+        (0.35, 0.03, 0, "local", "0 s here"),
+    ],
+)
+def test_a_fit_for_the_cloud_is_made_where_it_is_done_sooner(
+    here: float, there: float, steps: int, where: str, said: str
+) -> None:
+    fit = demand(backend="azure", chunks=1, is_fit=True, steps=steps)
+    part = only(placed(fit, here=replace(CPU, step_seconds=here), cloud=replace(CLOUD, step_seconds=there)))
+    assert part.backend == where and said in part.why and "sooner" in part.why
+
+
+def test_machines_that_stand_by_win_the_fit() -> None:
+    fit = demand(backend="azure", chunks=1, is_fit=True, steps=180)
+    cloud = replace(CLOUD, step_seconds=0.03, delay=0.0)
+    assert only(placed(fit, here=replace(CPU, step_seconds=0.35), cloud=cloud)).backend == "azure"
+    # A job that names a device, or whose fit failed here, is not for us to place.
+    assert only(placed(replace(fit, steps=None), here=CPU, cloud=CLOUD)).why == "as asked for"
+    busy = replace(CPU, step_seconds=0.01, backlog=5000 * MEGAPIXEL)
+    assert only(placed(fit, here=busy, cloud=cloud)).backend == "azure"

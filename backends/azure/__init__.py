@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.azure.meter import lived
 from backends.azure.planner import BOOT_SECONDS, plan
 from backends.azure.prices import price_of, size_of
 from stylizer.backend import Capacity, Meter, Phase, Report
@@ -55,15 +56,14 @@ class AzureBackend:
         *,
         account: Callable[[], Account] | None = None,
         check: Callable[[Clip], None] | None = None,
-        measurements: Sequence[Measurement] = (),
         pace: float = PACE_SECONDS,
         home: Path | None = None,
     ) -> None:
         self._config = config
         self._settings = config.azure
-        self._account = account or (lambda: _account(config, home))
+        self._home = home or places().store.parent / "azure"
+        self._account = account or (lambda: _account(config, self._home))
         self._check = check or _check
-        self._measurements = measurements
         self._pace = pace
         self._lock = threading.RLock()
         """Never held while Azure is asked."""
@@ -107,10 +107,11 @@ class AzureBackend:
         delay = 0.0 if self._stand_by else BOOT_SECONDS
         return Capacity(total, free, label, price / slots, kind="cloud", delay=delay)
 
-    def estimate(self, clip: Clip, look: Look) -> Estimate:
-        chosen = plan(clip, look, self._config, self._measurements)
+    def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:
+        chosen = plan(clip, look, self._config, known, lived(self._home))
         upload = clip.path.stat().st_size if clip.path.is_file() else 0
-        return Estimate(clip.frames, chosen.seconds, chosen.cost, upload, chosen.basis)
+        frames = chosen.chunk_frames
+        return Estimate(clip.frames, chosen.seconds, chosen.cost, upload, chosen.basis, frames, chosen.currency)
 
     def submit(self, specs: Sequence[Spec]) -> None:
         with self._lock:
@@ -312,7 +313,7 @@ def _together(meters: Sequence[Meter]) -> Meter:
     )
 
 
-def _account(config: Config, home: Path | None) -> Account:
+def _account(config: Config, home: Path) -> Account:
     from backends.azure.account import open_account  # noqa: PLC0415
 
     return open_account(config, home)

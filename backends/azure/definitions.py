@@ -71,7 +71,15 @@ def wanted_nodes(settings: AzureDefaults, tasks: int) -> int:
     return max(1, min(settings.nodes, math.ceil(tasks / max(1, size_of(settings.vm_size).gpus))))
 
 
-def pool(settings: AzureDefaults, wheel: File | None, wanted: int, now: datetime, *, spot: bool) -> m.BatchPoolSpecification:
+def pool(
+    settings: AzureDefaults,
+    wheel: File | None,
+    wanted: int,
+    now: datetime,
+    *,
+    spot: bool,
+    mounts: list[m.MountConfiguration] | None = None,
+) -> m.BatchPoolSpecification:
     """A pool that scales itself, down to nothing too. `wheel`: what its nodes install, where no image has it."""
     size = size_of(settings.vm_size)
     network = None
@@ -101,6 +109,7 @@ def pool(settings: AzureDefaults, wheel: File | None, wanted: int, now: datetime
             ),
         ),
         network_configuration=network,
+        mount_configuration=mounts,
         metadata=[m.BatchMetadataItem(name=MARK, value="1")],
     )
 

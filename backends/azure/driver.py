@@ -23,6 +23,7 @@ from backends.azure.faults import Missing, clean, said
 from backends.azure.giving import Giver
 from backends.azure.landing import land
 from backends.azure.metering import Meters
+from backends.azure.mounts import mounted
 from backends.azure.nodes import Nodes
 from backends.azure.prices import prices
 from backends.azure.runs import Entry, Run, failure, notes_in, prefix_of
@@ -63,7 +64,9 @@ class Driver:
     nodes: Nodes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.giver = Giver(self.account, self.config, Staging(self.account.media, self.check))
+        self.giver = Giver(
+            self.account, self.config, Staging(self.account.media, self.check, partial(mounted, self.config.azure))
+        )
         self.meters = Meters(self.account, self.config.azure, self.lock)
         self.nodes = Nodes(self.account, self.config.azure, self.lock, self.meters)
         # Asked once a day; what it cannot find out stands in a dated table.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from azure.batch import models as m
 
-from backends.azure import definitions, errands
+from backends.azure import definitions, errands, mounts
 from backends.azure.account import Account
 from backends.azure.client import Closed
 from backends.azure.definitions import ERRANDS, File
@@ -116,7 +116,8 @@ class Giver:
         if not (settings.image or settings.python) and self.wheel is None:
             self.wheel = self._send_wheel(expires)
         now = datetime.fromtimestamp(self.account.batch.now, UTC)
-        specification = definitions.pool(settings, self.wheel, nodes, now, spot=spot)
+        found = mounts.definitions(self.config, expires)
+        specification = definitions.pool(settings, self.wheel, nodes, now, spot=spot, mounts=found)
         if settings.pool:
             self._make_pool(settings.pool, specification)
         facts = {"run": run.key, "job": str(run.job), "installation": self.account.installation}

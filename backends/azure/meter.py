@@ -17,7 +17,10 @@ from typing import Any
 from stylizer.backend import Meter, Node
 from stylizer.files import settle
 
-FREE = ("preempted", "deallocated", "deallocating")
+SUFFIX = ".meter.json"
+READY = ("idle", "running")
+TAKEN = "preempted"
+FREE = (TAKEN, "deallocated", "deallocating")
 """States of a node that is listed but is no machine just now."""
 
 
@@ -37,6 +40,18 @@ class Span:
 
 
 @dataclass(slots=True)
+class Life:
+    """What machines of one size went through."""
+
+    starts: list[float] = field(default_factory=list)
+    """Seconds from the allocation of each until it took tasks."""
+    spot_hours: float = 0.0
+    """Of Spot machines together."""
+    taken: int = 0
+    """Of them, how often one was taken away."""
+
+
+@dataclass(slots=True)
 class Ledger:
     """The nodes of one job, seen time and again."""
 
@@ -50,6 +65,10 @@ class Ledger:
     gone: dict[str, float] = field(default_factory=dict)
     """When nodes were taken away."""
     nodes: Sequence[Node] = ()
+    lives: dict[str, Life] = field(default_factory=dict)
+    """By size, in lower case."""
+    started: set[str] = field(default_factory=set)
+    """Nodes that have taken tasks."""
     seen_at: float = 0.0
     final: bool = False
 
@@ -60,6 +79,7 @@ class Ledger:
         Times are of Azure's clock; ours may differ.
         """
         listed = list(found)
+        self._learn(listed, now)
         here = [(node, allocated) for node, allocated in listed if node.state not in FREE]
         taken = {node.id: node.since for node, _ in listed if node.state in FREE}
         until = now if left is None else left
@@ -78,6 +98,25 @@ class Ledger:
         self.seen_at = now
         self.final = False
         self.keep()
+
+    def _learn(self, listed: Iterable[tuple[Node, float]], now: float) -> None:
+        """Take down how long nodes took to start and how often they were taken away."""
+        before = {node.id: node for node in self.nodes}
+        for node, allocated in listed:
+            life = self.lives.setdefault(node.size.lower(), Life())
+            if node.state in READY and node.id not in self.started:
+                self.started.add(node.id)
+                life.starts.append(max(0.0, node.since - allocated))
+            if node.spot and node.id in before and node.state not in FREE:
+                life.spot_hours += max(0.0, now - self.seen_at) / 3600
+            if node.state == TAKEN and node.id in before and before[node.id].state != TAKEN:
+                life.taken += 1
+
+    def reckon(self, node: str, since: float, until: float, price: Decimal) -> None:
+        """Count a node that was never seen; one that was is left as it was counted."""
+        if node not in self.open and node not in self.gone:
+            self.past += Span(node, since, until, str(price)).cost
+            self.gone[node] = until
 
     def end(self, left: float) -> None:
         """Nothing of it costs anything any more, since then."""
@@ -118,6 +157,8 @@ class Ledger:
                 "past": str(self.past),
                 "open": [asdict(span) for span in self.open.values()],
                 "gone": self.gone,
+                "lives": {size: asdict(life) for size, life in self.lives.items()},
+                "started": sorted(self.started),
                 "seen_at": self.seen_at,
                 "final": self.final,
             }
@@ -132,16 +173,23 @@ def reopened(path: Path) -> Ledger | None:
     """The ledger that an earlier process kept; None where there is none that can be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Ledger(
-            path,
-            int(raw["job"]),
-            str(raw["currency"]),
-            str(raw["basis"]),
-            Decimal(raw["past"]),
-            {one["node"]: Span(**one) for one in raw["open"]},
-            {str(node): float(when) for node, when in raw["gone"].items()},
-            (),
-            float(raw["seen_at"]),
-            bool(raw["final"]),
-        )
+        found = Ledger(path, int(raw["job"]), str(raw["currency"]), str(raw["basis"]), Decimal(raw["past"]))
+        found.open = {one["node"]: Span(**one) for one in raw["open"]}
+        found.gone = {str(node): float(when) for node, when in raw["gone"].items()}
+        found.lives = {str(size): Life(**one) for size, one in raw.get("lives", {}).items()}
+        found.started = set(raw.get("started", ()))
+        found.seen_at, found.final = float(raw["seen_at"]), bool(raw["final"])
+        return found
     return None
+
+
+def lived(ledgers: Path) -> dict[str, Life]:
+    """What machines of each size (in lower case) went through in the runs of these ledgers."""
+    found: dict[str, Life] = {}
+    for path in sorted(ledgers.glob(f"*{SUFFIX}")):
+        for size, life in (ledger.lives if (ledger := reopened(path)) else {}).items():
+            known = found.setdefault(size, Life())
+            known.starts += life.starts
+            known.spot_hours += life.spot_hours
+            known.taken += life.taken
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,16 +11,21 @@ from azure.batch import models as m
 
 from backends.azure.account import Account
 from backends.azure.faults import Missing, said
-from backends.azure.meter import Ledger, reopened
+from backends.azure.meter import SUFFIX, Ledger, reopened
+from backends.azure.planner import BOOT_SECONDS
 from backends.azure.prices import Price, price_of
 from backends.azure.runs import Run
 from stylizer.backend import Node
 from stylizer.config import AzureDefaults
 from stylizer.errors import ConfigError
 
-SUFFIX = ".meter.json"
 LEAVING_SECONDS = 60.0
 """From the end of a Batch job until its last node is gone, at most, where nobody saw it go."""
+AWAY_SECONDS = 300.0
+"""Without a look; then what nodes have cost is reckoned from the times of their tasks."""
+IDLE_SECONDS = 600.0
+"""From a node's last task until its pool has let it go: two looks of the pool at its queue."""
+AWAY = "; while nobody looked, by the times of its tasks"
 
 
 @dataclass(slots=True)
@@ -46,14 +51,20 @@ class Meters:
         now, ledger = self.account.batch.now, self._ledger(run)
         info = job.execution_info if job else None
         end = info.end_time.timestamp() if info and info.end_time else None
+        is_missed = ledger.misses([node.id or "" for node in nodes])
+        worked = {}
+        if (is_missed or ended) and not ledger.final and now - ledger.seen_at > AWAY_SECONDS:
+            worked = self._worked(run, end or now)
         if ended and self.settings.pool:
             # Its nodes outlive the job and cost it nothing more.
             with self.lock:
+                self._reckon(ledger, worked, job)
                 ledger.end(max(ledger.seen_at, min(now, end or now)))
             return False
-        left = self._left(run, ledger.seen_at, now, end) if ledger.misses([node.id or "" for node in nodes]) else now
+        left = self._left(run, ledger.seen_at, now, end, worked) if is_missed else now
         if ended and not nodes:
             with self.lock:
+                self._reckon(ledger, worked, job)
                 ledger.end(left)
             return False
         begun = job.creation_time.timestamp() if job and job.creation_time and self.settings.pool else 0.0
@@ -61,17 +72,45 @@ class Meters:
             ledger.see([self._node(node, begun) for node in nodes], now, left=left)
         return True
 
-    def _left(self, run: Run, seen_at: float, now: float, end: float | None) -> float:
+    def _left(
+        self, run: Run, seen_at: float, now: float, end: float | None, worked: Mapping[str, tuple[float, float]]
+    ) -> float:
         """When nodes left that are no longer there: as their pool says, else halfway between the last look and this one,
-        and never long after the end of the Batch job.
+        and never long after the end of the Batch job or, where nobody looked for long, of the work.
         """
-        latest = max(seen_at, now if end is None else min(now, end + LEAVING_SECONDS))
+        latest = now if end is None else min(now, end + LEAVING_SECONDS)
+        if worked:
+            latest = min(latest, max(last for _, last in worked.values()) + IDLE_SECONDS)
+        latest = max(seen_at, latest)
         with suppress(Missing):
             pool = self.account.batch.pool(run.pool)
             since = pool.allocation_state_transition_time
             if said(pool.allocation_state) == "steady" and since and seen_at <= since.timestamp() <= latest:
                 return since.timestamp()
         return latest - min(latest - seen_at, LEAVING_SECONDS) / 2
+
+    def _worked(self, run: Run, end: float) -> dict[str, tuple[float, float]]:
+        """From when to when each node had tasks."""
+        spans: dict[str, tuple[float, float]] = {}
+        with suppress(Missing):
+            for task in self.account.batch.tasks(run.batch_job):
+                info, node = task.execution_info, task.node_info.node_id if task.node_info else None
+                if node and info and info.start_time:
+                    begun, over = info.start_time.timestamp(), info.end_time.timestamp() if info.end_time else end
+                    first, last = spans.get(node, (begun, over))
+                    spans[node] = min(first, begun), max(last, over)
+        return spans
+
+    def _reckon(self, ledger: Ledger, worked: Mapping[str, tuple[float, float]], job: m.BatchJob | None) -> None:
+        """Count nodes that were never seen: from as long before their first task as a node takes to start, until their last
+        one has ended and they have gone.
+        """
+        made = job.creation_time.timestamp() if job and job.creation_time else 0.0
+        price = self._price(self.settings.vm_size, spot=self.settings.spot).per_hour
+        for node, (first, last) in worked.items():
+            ledger.reckon(node, max(made, first - BOOT_SECONDS), last + LEAVING_SECONDS / 2, price)
+        if worked and AWAY not in ledger.basis:
+            ledger.basis += AWAY
 
     def is_final(self, run: Run) -> bool:
         return run.key not in self.ledgers or self.ledgers[run.key].final

@@ -12,7 +12,7 @@ from azure.batch import models as m
 
 from backends.azure.account import Account
 from backends.azure.faults import Missing, said
-from backends.azure.meter import reopened
+from backends.azure.meter import SUFFIX, reopened
 from backends.azure.pool import is_ours
 from backends.azure.prices import price_of
 from backends.azure.storage import Container
@@ -63,7 +63,7 @@ def look(account: Account, settings: AzureDefaults) -> Iterator[Found]:
         active = said(job.state) == "active"
         counts = account.batch.task_counts(name) if active else None
         nodes = account.batch.nodes(pool) if pool and active else []
-        ledger = reopened(account.ledgers / f"{name.rpartition('-')[0]}.meter.json")
+        ledger = reopened(account.ledgers / f"{name.rpartition('-')[0]}{SUFFIX}")
         per_hour, currency, unpriced = _price(nodes, account, settings)
         yield Found(
             "job",
@@ -118,7 +118,7 @@ def clean(account: Account, settings: AzureDefaults, *, everything: bool, each: 
         account.batch.delete_job(found.name)
         for container in (account.media, account.logs):
             _delete(container, f"{run}/")
-        (account.ledgers / f"{run}.meter.json").unlink(missing_ok=True)
+        (account.ledgers / f"{run}{SUFFIX}").unlink(missing_ok=True)
     if everything:
         for container, prefix in ((account.media, "content/"), (account.logs, "code/"), (account.node_logs, "")):
             each(f"{container.name}/{prefix}")

@@ -9,10 +9,12 @@ was at starts anew, so that many short ones lose less; and the last round is rar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from backends.azure.meter import Life
 from backends.azure.prices import Price, Size, price_of, size_of
 from stylizer.config import AzureDefaults, Config, places
 from stylizer.estimate import Measurement, rate_here
@@ -25,14 +27,16 @@ START_SECONDS = 12.0
 """Of each chunk: Python and torch start, its files come and go."""
 TAIL_SECONDS = 60.0
 """From the last chunk until the machines are gone."""
-TAKEN_PER_HOUR = 0.05
-"""Of Spot machines; it differs by size, region and hour of the day."""
+TAKEN_PER_HOUR, TAKEN_HOURS = 0.05, 20.0
+"""Of Spot machines; it differs by size, region and hour of the day. So many hours of our own weigh as much as this guess."""
 GUESSES = {"T4": 3e7, "A10": 6e7, "V100": 6e7, "A100": 1e8, "H100": 1.3e8, "": 1.5e6}
 """Pixels a second of one GPU (or a small processor), decoding and encoding included; right within a factor of two."""
 KEPT_MINUTES = 5.0
 """That an idle machine of a named pool is kept at least: Batch looks no more often."""
 LENGTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 """Seconds of the clip in a chunk that are compared."""
+AS_QUICK = 1.05
+"""Lengths that take no longer than this, of the shortest time, are as good; the cheapest of them is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,24 @@ class Pace:
 
     seconds_a_frame: float
     basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What machines of a size are known to do."""
+
+    boot_seconds: float
+    taken_per_hour: float
+    basis: str
+
+
+def wait_of(life: Life | None) -> Wait:
+    """As it was in earlier runs, else the usual."""
+    if life is None or not life.starts:
+        return Wait(BOOT_SECONDS, TAKEN_PER_HOUR, f"{BOOT_SECONDS / 60:.0f} min until a machine paints, a guess")
+    boot = statistics.median(life.starts)
+    taken = (life.taken + TAKEN_PER_HOUR * TAKEN_HOURS) / (life.spot_hours + TAKEN_HOURS)
+    return Wait(boot, taken, f"{boot / 60:.1f} min until a machine paints, as in {len(life.starts)} starts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +87,82 @@ class Plan:
         return f"{machines}: {self.seconds / 60:.0f} min, {self.cost:.2f} {self.currency} in {chunks}"
 
 
-def plan(clip: Clip, look: Look, config: Config, measurements: Iterable[Measurement] = ()) -> Plan:
-    """What the settings come to."""
+def plan(
+    clip: Clip, look: Look, config: Config, measurements: Sequence[Measurement] = (), lives: Mapping[str, Life] | None = None
+) -> Plan:
+    """What the settings come to, in chunks of the length that is best."""
     settings = config.azure
-    lengths = [len(part) for part in cut(clip, config.run.chunk_seconds)]
-    size = size_of(settings.vm_size)
-    price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
-    pace = pace_of(clip, look, size, measurements)
-    return of(clip.frames, max(lengths), pace, size, price, min(settings.nodes, len(lengths)), spot=settings.spot)
+    if clip.kind is not MediaKind.VIDEO or settings.chunk_seconds:
+        parts = cut(clip, settings.chunk_seconds or config.run.chunk_seconds)
+        return _planned(clip, look, config, parts, measurements, lives)
+    found = [one for _, one in trade_off(clip, look, config, measurements, lives)]
+    least = min(one.seconds for one in found)
+    # Of those that are as good the shorter chunks: they lose less.
+    return min((one for one in found if one.seconds <= AS_QUICK * least), key=lambda one: (one.cost, one.chunk_frames))
 
 
 def plans(
-    clip: Clip, look: Look, config: Config, sizes: Sequence[str], measurements: Sequence[Measurement] = ()
+    clip: Clip,
+    look: Look,
+    config: Config,
+    sizes: Sequence[str],
+    measurements: Sequence[Measurement] = (),
+    lives: Mapping[str, Life] | None = None,
 ) -> list[Plan]:
     """Every size, Spot and dedicated, on one machine and on as many as the settings allow; cheapest first."""
-    lengths = [len(part) for part in cut(clip, config.run.chunk_seconds)]
     found = []
     for name in sizes:
-        size = size_of(name)
         for spot in (True, False):
-            price = price_of(name, config.azure.region, spot=spot, cache=places().cache)
-            for nodes in sorted({1, min(config.azure.nodes, len(lengths))}):
-                pace = pace_of(clip, look, size, measurements)
-                found.append(of(clip.frames, max(lengths), pace, size, price, nodes, spot=spot))
-    return sorted(found, key=lambda one: (one.cost, one.seconds))
+            for nodes in sorted({1, config.azure.nodes}):
+                azure = replace(config.azure, vm_size=name, spot=spot, nodes=nodes)
+                found.append(plan(clip, look, replace(config, azure=azure), measurements, lives))
+    return sorted(dict.fromkeys(found), key=lambda one: (one.cost, one.seconds))
 
 
-def of(frames: int, chunk_frames: int, pace: Pace, size: Size, price: Price, nodes: int, *, spot: bool) -> Plan:
+def trade_off(
+    clip: Clip,
+    look: Look,
+    config: Config,
+    measurements: Sequence[Measurement] = (),
+    lives: Mapping[str, Life] | None = None,
+) -> Iterator[tuple[float, Plan]]:
+    """The settings with chunks of other lengths (seconds of the clip), for those that differ."""
+    if clip.kind is not MediaKind.VIDEO:
+        return
+    told = set()
+    for length in LENGTHS:
+        parts = cut(clip, length)
+        if len(parts) not in told:
+            told.add(len(parts))
+            yield length, _planned(clip, look, config, parts, measurements, lives)
+
+
+def _planned(
+    clip: Clip,
+    look: Look,
+    config: Config,
+    parts: Sequence[FrameRange],
+    measurements: Iterable[Measurement],
+    lives: Mapping[str, Life] | None,
+) -> Plan:
+    settings = config.azure
+    size = size_of(settings.vm_size)
+    price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
+    pace, wait = pace_of(clip, look, size, measurements), wait_of((lives or {}).get(size.name.lower()))
+    nodes = min(settings.nodes, math.ceil(len(parts) / max(1, size.gpus)))
+    return of(clip.frames, max(map(len, parts)), pace, wait, size, price, nodes, spot=settings.spot)
+
+
+def of(frames: int, chunk_frames: int, pace: Pace, wait: Wait, size: Size, price: Price, nodes: int, *, spot: bool) -> Plan:
     """Time and money for so many frames in chunks of so many on so many machines."""
     slots = nodes * max(1, size.gpus)
     chunks = math.ceil(frames / chunk_frames)
     rounds = math.ceil(chunks / slots)
-    painting = rounds * expected(START_SECONDS + chunk_frames * pace.seconds_a_frame, TAKEN_PER_HOUR if spot else 0.0)
-    seconds = BOOT_SECONDS + painting
+    taken = wait.taken_per_hour if spot else 0.0
+    painting = rounds * expected(START_SECONDS + chunk_frames * pace.seconds_a_frame, taken)
+    seconds = wait.boot_seconds + painting
     cost = price.per_hour * Decimal(nodes * (seconds + TAIL_SECONDS)) / 3600
-    basis = f"{pace.basis}; {price.basis}; {BOOT_SECONDS / 60:.0f} min until a machine paints"
+    basis = f"{pace.basis}; {price.basis}; {wait.basis}"
     return Plan(size.name, spot, nodes, chunks, chunk_frames, seconds, cost, price.currency, basis)
 
 
@@ -119,24 +182,6 @@ def pace_of(clip: Clip, look: Look, size: Size, measurements: Iterable[Measureme
         return Pace(1 / found[0], f"as measured on {name}")
     guess = next((rate for model, rate in GUESSES.items() if model and model in size.gpu), GUESSES[""])
     return Pace(width * height / guess, f"a guess for a {size.gpu or 'processor'}, from half to twice")
-
-
-def trade_off(
-    clip: Clip, look: Look, config: Config, measurements: Sequence[Measurement] = ()
-) -> Iterator[tuple[float, Plan]]:
-    """The settings with chunks of other lengths (seconds of the clip), for those that differ."""
-    if clip.kind is not MediaKind.VIDEO:
-        return
-    settings = config.azure
-    size, told = size_of(settings.vm_size), set()
-    price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
-    pace = pace_of(clip, look, size, measurements)
-    for length in sorted({*LENGTHS, config.run.chunk_seconds}):
-        parts: list[FrameRange] = cut(clip, length)
-        if len(parts) not in told:
-            told.add(len(parts))
-            nodes = min(settings.nodes, len(parts))
-            yield length, of(clip.frames, max(map(len, parts)), pace, size, price, nodes, spot=settings.spot)
 
 
 def warmth(settings: AzureDefaults) -> str:

@@ -37,6 +37,8 @@ class Staging:
     media: Container
     check: Callable[[Clip], None]
     """InputError if a source is no longer what was probed."""
+    mounted: Callable[[Path], str]
+    """Where nodes have a file without its being uploaded; empty: nowhere."""
     known: dict[tuple[str, str], Sent] = field(default_factory=dict)
     """By path and fingerprint."""
     pieces: dict[tuple[str, str, FrameRange], tuple[Clip, FrameRange, Sent]] = field(default_factory=dict)
@@ -44,12 +46,24 @@ class Staging:
 
     def stage(self, spec: Spec, expires: datetime) -> tuple[Spec, tuple[Input, ...]]:
         """The spec as a node is to carry it out, and its files with links that read them until then."""
-        staged, source = self._source(spec)
+        there = self.mounted(spec.clip.path) if spec.clip.kind is not MediaKind.SEQUENCE else ""
+        staged, source = self._source(spec) if not there else (spec, self._known(spec.clip))
         inputs = []
         for name, path, mark in files(staged):
+            if there and path == staged.clip.path:
+                inputs.append(Input(name, source.digest, source.size, "", there))
+                continue
             sent = source if path == staged.clip.path else self._sent(path, mark)
             inputs.append(Input(name, sent.digest, sent.size, self.media.read_link(f"content/{sent.digest}", expires)))
         return staged, tuple(inputs)
+
+    def _known(self, clip: Clip) -> Sent:
+        """A source that nodes mount: read once, for its content hash."""
+        key = str(clip.path), f"mounted {clip.fingerprint}"
+        if key not in self.known:
+            self.known[key] = Sent(digest_of(clip.path), clip.path.stat().st_size)
+            self.check(clip)
+        return self.known[key]
 
     def _source(self, spec: Spec) -> tuple[Spec, Sent]:
         clip = spec.clip

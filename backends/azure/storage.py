@@ -302,6 +302,10 @@ class Container:
         """A URL that adds to this one blob until then, and neither reads nor changes what is in it."""
         return self._signer.link(self.name, name, expires, BlobSasPermissions(add=True))
 
+    def browse_link(self, expires: datetime) -> str:
+        """A URL that lists and reads this container until then."""
+        return self._signer.link(self.name, "", expires, ContainerSasPermissions(read=True, list=True))
+
     def drop_link(self, expires: datetime) -> str:
         """A URL that writes blobs into this container until then, and reads, lists and deletes nothing."""
         return self._signer.link(self.name, "", expires, ContainerSasPermissions(create=True, write=True))
