@@ -36,15 +36,15 @@ def _pad(x: Tensor, by: int) -> Tensor:
     return F.pad(x, (by, by, by, by), mode="reflect")
 
 
-def _shuffle(x: Tensor) -> Tensor:
+def from_blocks(x: Tensor) -> Tensor:
     """(N, 2*2*C, H, W) -> (N, C, 2H, 2W). Phases before channels, so that in channels_last whole pixels move (3x faster)."""
     n, c, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, 2, c // 4).transpose(2, 3)
     return pixels.reshape(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
 
 
-def _blocks(x: Tensor) -> Tensor:
-    """(N, C, 2H, 2W) -> (N, 2*2*C, H, W), the inverse of `_shuffle`: whole pixels of each 2x2 block side by side."""
+def to_blocks(x: Tensor) -> Tensor:
+    """(N, C, 2H, 2W) -> (N, 2*2*C, H, W), the inverse of `from_blocks`: whole pixels of each 2x2 block side by side."""
     n, c, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c).transpose(2, 3)
     return pixels.reshape(n, h // 2, w // 2, 4 * c).permute(0, 3, 1, 2)
@@ -114,7 +114,7 @@ class Up(Conv):
         return F.conv2d(x, self.kernel(), bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _shuffle(self.blocks(_pad(x, 1)))
+        return from_blocks(self.blocks(_pad(x, 1)))
 
 
 class Fine(Conv):
@@ -196,13 +196,13 @@ class TransformNetwork(nn.Module):
         n = 3 + len(self.trunk)
         h = through(n, self.up1(h).add_(self.skip1(quarter))).relu_()
         h = through(n + 1, self.up2(h).add_(self.skip2(half))).relu_()
-        blocks = _pad(_blocks(x), 2)  # a ring for each of the two layers to come: cheaper than to pad their 64 channels
+        blocks = _pad(to_blocks(x), 2)  # a ring for each of the two layers to come: cheaper than to pad their 64 channels
         full = self.up3.blocks(_pad(h, 2)).add_(self.skip3(blocks))
         if norm:  # which knows channels, not blocks of them
-            full = _blocks(norm(n + 2, _shuffle(full)))
+            full = to_blocks(norm(n + 2, from_blocks(full)))
         painted = self.paint(full.relu_()).add_(self.detail(blocks[..., 1:-1, 1:-1]))
         # The ground is added in float32: about zero, eight bits of mantissa are finer than eight bits of colour.
-        return _shuffle(painted).float() + self.ground.float()[:, None, None]
+        return from_blocks(painted).float() + self.ground.float()[:, None, None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from stylizer.errors import ConfigError
 from stylizer.frames import Layout, Plane
 from stylizer.network import HALO, STRIDE, Conv, Dims, TransformNetwork
+from stylizer.on_cpu import CpuNetwork
 
 LUMA = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 """Shares of red and blue in luma (ITU-R BT.601-7, BT.709-6, BT.2020-2)."""
@@ -134,8 +135,10 @@ def with_look(network: TransformNetwork, strength: float, keep_color: bool) -> T
     return changed
 
 
-def prepare(network: TransformNetwork, device: torch.device, dtype: torch.dtype) -> TransformNetwork:
+def prepare(network: TransformNetwork, device: torch.device, dtype: torch.dtype) -> TransformNetwork | CpuNetwork:
     """A copy for painting: on the device, in its precision, kernels composed; the ground stays in float32."""
+    if device.type == "cpu":
+        return CpuNetwork(network, dtype)
     ready = TransformNetwork(network.dims)
     ready.load_state_dict(network.state_dict())
     ready.eval().requires_grad_(False).to(device)
