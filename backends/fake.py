@@ -97,10 +97,11 @@ class FakeBackend:
         price: Decimal = Decimal(0),
         boot: float = 0.0,
         linger: float = 0.0,
+        fit_steps: int = FIT_STEPS,
         size: str = "an imagined GPU",
     ) -> None:
         self.name, self._kind, self._price, self._size = name, kind, price, size
-        self._boot, self._linger = boot, linger
+        self._boot, self._linger, self._fit_steps = boot, linger, fit_steps
         self._spent: dict[int, Decimal] = {}
         self._metered_at = clock()
         self.trouble: BackendError | None = None
@@ -119,7 +120,8 @@ class FakeBackend:
         self._settle()
         count = len(self._slots)
         free = max(0, count - len(self._given))
-        return Capacity(count, free, f"{count} imagined devices", float(self._price), self._kind)
+        delay = self._boot if self._kind == "cloud" else None
+        return Capacity(count, free, f"{count} imagined devices", float(self._price), self._kind, delay=delay)
 
     # A fake is as fast in any look.
     def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:  # noqa: ARG002
@@ -141,7 +143,7 @@ class FakeBackend:
                 slot.become("starting" if self._boot else "running", now)
                 start += self._boot
             given = _Given(spec, self._script(spec), slot, start)
-            slot.free_at = start + _work(spec) * given.fate.share / slot.speed
+            slot.free_at = start + self._work(spec) * given.fate.share / slot.speed
             slot.job = _job(spec.id)
             self._given[spec.id] = given
 
@@ -183,6 +185,9 @@ class FakeBackend:
         for slot in self._slots:
             slot.become("", self._clock())
 
+    def _work(self, spec: Spec) -> int:
+        return self._fit_steps if isinstance(spec, FitSpec) else len(spec.frames)
+
     def _check(self) -> None:
         if self.trouble:
             raise self.trouble
@@ -191,7 +196,7 @@ class FakeBackend:
         """What is left on each slot decides when it is free."""
         for slot in self._slots:
             ends = [
-                given.start + _work(given.spec) * given.fate.share / slot.speed
+                given.start + self._work(given.spec) * given.fate.share / slot.speed
                 for given in self._given.values()
                 if given.slot is slot
             ]
@@ -244,7 +249,7 @@ class FakeBackend:
         """Write the outputs of what has ended by now."""
         self._meter()
         for name, given in list(self._given.items()):
-            work, fate, slot = _work(given.spec), given.fate, given.slot
+            work, fate, slot = self._work(given.spec), given.fate, given.slot
             if self._done(given) < work * fate.share:
                 continue
             del self._given[name]
@@ -273,17 +278,13 @@ class FakeBackend:
         since = self._clock() - given.start
         if since < 0:
             return Report(name, Phase.WAITING)
-        work, slot = _work(given.spec), given.slot
+        work, slot = self._work(given.spec), given.slot
         fps = slot.speed * (1 + SWAY * math.sin(since))
         return Report(name, Phase.RUNNING, min(work, self._done(given)), work, fps, slot.worker)
 
 
 def _job(name: str) -> int:
     return int(name.partition("-")[0])
-
-
-def _work(spec: Spec) -> int:
-    return FIT_STEPS if isinstance(spec, FitSpec) else len(spec.frames)
 
 
 def _publish(spec: Spec, write: Callable[[Spec, Path], None]) -> None:

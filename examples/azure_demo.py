@@ -3,7 +3,7 @@
     python examples/azure_demo.py [CLIP] [STYLE] [--output PAINTED]
 
 Prints the estimate, the meter as it runs and the final bill beside the emulator's own. Needs Node 22 and Azurite 3.37
-(see tests/azurite.py). Time in the emulated region passes faster than ours, so that booting takes seconds.
+(see tests/azurite.py). While machines start, time in the emulated region passes faster than ours, so that it takes seconds.
 """
 
 # ruff: noqa: T201 - it reports to its terminal
@@ -34,8 +34,10 @@ from tests.emulator.server import Emulator  # noqa: E402
 
 HERE = Path(__file__).parent / "out"
 SIZE = "Standard_D2s_v3"
-SCALE = 30.0
-"""Emulated seconds in one of ours."""
+STARTING, WORKING = 30.0, 1.0
+"""Emulated seconds in one of ours, while machines start and from then on: then what we look at every few seconds is seen as
+in earnest.
+"""
 
 
 def main() -> int:
@@ -46,7 +48,7 @@ def main() -> int:
     chosen = options.parse_args()
     nodes = Script(node_environment={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
     try:
-        with azurite() as storage, Emulator(scale=SCALE, script=nodes) as batch, tempfile.TemporaryDirectory() as folder:
+        with azurite() as storage, Emulator(scale=STARTING, script=nodes) as batch, tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
             keys = {"STYLIZER_AZURE_BATCH_KEY": batch.account.key, "STYLIZER_AZURE_STORAGE_KEY": storage.key}
             environment = {**os.environ, **keys, "STYLIZER_HOME": folder}
@@ -100,6 +102,7 @@ def _run(clip: Path, style: Path, output: Path, environment: dict[str, str], hom
     with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
         while process.poll() is None:
             time.sleep(1.0)
+            _keep_pace(batch)
             said = _meter(home, batch)
             if said != told:
                 told = said
@@ -110,12 +113,20 @@ def _run(clip: Path, style: Path, output: Path, environment: dict[str, str], hom
     return process.returncode
 
 
+def _keep_pace(batch: Emulator) -> None:
+    """Slow down as soon as a machine is ready."""
+    with batch.clock.lock:
+        states = {node.state for pool in batch.account.pools.values() for node in pool.nodes.values()}
+    if batch.clock.scale == STARTING and not states.isdisjoint(("idle", "running")):
+        batch.clock.set_scale(WORKING)
+
+
 def _meter(home: Path, batch: Emulator) -> str:
     now = batch.clock.now().timestamp()
     ledgers = [one for path in (home / "azure").glob("*.meter.json") if (one := reopened(path))]
     spent = sum((one.meter(now).spent for one in ledgers), Decimal(0))
     nodes = sum(len(one.open) for one in ledgers)
-    return f"{spent:.4f} USD so far, {nodes} nodes (the emulator's own bill: {batch.cost():.4f})"
+    return f"{spent:.6f} USD so far, {nodes} nodes (the emulator's own bill: {batch.cost():.6f})"
 
 
 def _say_bill(batch: Emulator) -> None:
@@ -123,7 +134,7 @@ def _say_bill(batch: Emulator) -> None:
     batch.wait(lambda: not any(pool.nodes for pool in batch.account.pools.values()), deadline=60)
     seconds = batch.node_seconds()
     price = price_of(SIZE, "", spot=True)
-    print(f"Bill       {seconds:.0f} node-seconds, {batch.cost():.4f} USD ({price.basis})")
+    print(f"Bill       {seconds:.0f} node-seconds, {batch.cost():.6f} USD ({price.basis})")
     print(f"Calls      {sum(batch.calls.values())} of Batch")
 
 

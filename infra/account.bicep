@@ -78,6 +78,7 @@ module media 'storage.bicep' = {
     tags: tags
     container: container
     sharedPrefix: 'content/'
+    hasNodeLogs: false
     keepDays: keepDays
     writerId: principalId
     writerType: principalType
@@ -97,6 +98,7 @@ module logs 'storage.bicep' = {
     tags: tags
     container: '${container}-logs'
     sharedPrefix: 'code/'
+    hasNodeLogs: true
     keepDays: keepDays
     writerId: principalId
     writerType: principalType

@@ -20,9 +20,9 @@ param principalType string = 'User'
 @description('Resource group that is made and holds everything, so that deleting it deletes everything.')
 param resourceGroupName string = 'rg-${environmentName}'
 
-@description('Blob container for sources and results; code and logs go to one of the same name with -logs.')
+@description('Blob container for sources and results; code and logs go to one of the same name with -logs, what broken machines bring to one with -logs-nodes.')
 @minLength(3)
-@maxLength(58)
+@maxLength(52)
 param container string = 'stylizer'
 
 @description('Days until results and logs are deleted, and sources that nobody has read since. A run can last 7 days.')

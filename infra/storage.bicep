@@ -8,6 +8,9 @@ param container string
 param sharedPrefix string
 param keepDays int
 
+@description('Whether there is a second container, with -nodes in its name, for the logs of machines that are of no use.')
+param hasNodeLogs bool
+
 @description('Who may read, write and delete in the container, and sign links to it; empty: nobody.')
 param writerId string
 param writerType string
@@ -77,6 +80,14 @@ resource held 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05
   }
 }
 
+resource heldNodeLogs 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = if (hasNodeLogs) {
+  parent: blobs
+  name: '${container}-nodes'
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
 resource ages 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
   parent: account
   name: 'default'
@@ -90,8 +101,8 @@ resource ages 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' 
           enabled: true
           definition: {
             filters: {
-              blobTypes: ['blockBlob']
-              prefixMatch: ['${container}/stylizer-']
+              blobTypes: ['blockBlob', 'appendBlob']
+              prefixMatch: ['${container}/stylizer-', '${container}-nodes/']
             }
             actions: {
               baseBlob: {
@@ -128,6 +139,16 @@ resource ages 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' 
 resource writes 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(writerId)) {
   name: guid(held.id, writerId, 'Storage Blob Data Contributor')
   scope: held
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Storage Blob Data Contributor'])
+    principalId: writerId
+    principalType: writerType
+  }
+}
+
+resource writesNodeLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (hasNodeLogs && !empty(writerId)) {
+  name: guid(heldNodeLogs.id, writerId, 'Storage Blob Data Contributor')
+  scope: heldNodeLogs
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Storage Blob Data Contributor'])
     principalId: writerId

@@ -76,7 +76,7 @@ def init(
     values: dict[str, object] = {
         "batch": _address(batch, "Batch account"),
         "media": _address(media or known.media, "storage account"),
-        "region": region or known.region or _region(batch),
+        "region": _plain(region) or known.region or _region(batch),
     }
     words = {"logs": logs, "container": container, "identity": identity, "subscription": subscription, "pool": pool}
     words |= {"resource_group": resource_group, "vm_size": vm_size, "image": image}
@@ -103,6 +103,11 @@ def _address(text: str, what: str) -> str:
             f"{text!r} is not the address of a {what}.", hint="Copy it from the portal; it begins with https://."
         )
     return text
+
+
+def _plain(region: str) -> str:
+    """eastus for East US"""
+    return region.replace(" ", "").lower()
 
 
 def _region(batch: str) -> str:
@@ -168,8 +173,8 @@ def _table(found: list[Found]) -> Table:
             one.state,
             f"{complete}/{waiting + running + complete}" if one.kind == "job" and any(one.tasks) else "",
             str(one.nodes or ""),
-            (f"{one.per_hour:.2f} {one.currency}" if one.currency else "?") if one.costs else "",
-            "" if one.spent is None else f"{one.spent:.2f}",
+            (f"{screen.amount(one.per_hour)} {one.currency}" if one.currency else "?") if one.costs else "",
+            "" if one.spent is None else screen.amount(one.spent),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(one.since)),
         )
     return table
@@ -285,7 +290,7 @@ def in_region(config: Config, region: str) -> tuple[Config, str]:
     """The config with the region that is asked for, and a sentence where the account is in another one: that one counts,
     for that is where its machines are.
     """
-    own, asked = _region(config.azure.batch), (region or config.azure.region).replace(" ", "").lower()
+    own, asked = _region(config.azure.batch), _plain(region or config.azure.region)
     words = f"Your Batch account is in {own}, not in {asked}: prices and machines are those of {own}."
     found = replace(config, azure=replace(config.azure, region=own or asked))
     return found, words if own and asked and own != asked else ""

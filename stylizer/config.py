@@ -132,6 +132,8 @@ class AzureDefaults:
     """No Batch job outlives this; short-lived links end with it."""
     keep_warm_minutes: float = 0.0
     """How long an idle node of a named pool is kept."""
+    telemetry: bool = False
+    """Send what runs go through to Application Insights or an OpenTelemetry collector, as the environment says."""
     mounts: tuple[str, ...] = ()
     """Folders here that nodes mount: "FOLDER = nfs HOST:/EXPORT", "FOLDER = blob URL", "FOLDER = files URL"."""
     chunk_seconds: float = 0.0
@@ -148,6 +150,8 @@ class Limits:
     seconds: float = 12 * 3600.0
     tracks: int = 64
     file_gigabytes: float = 200.0
+    reference_hours: float = 2.0
+    """A painting in quality reference that would take longer; --yes does it all the same."""
 
 
 CHOICES = {
@@ -183,6 +187,11 @@ class Places:
     cache: Path
     """Fitted checkpoints; may be deleted at any time."""
     logs: Path
+
+    @property
+    def teacher(self) -> Path:
+        """VGG-16, for the quality reference."""
+        return self.store.with_name("vgg16.safetensors")
 
 
 def places() -> Places:

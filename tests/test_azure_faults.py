@@ -16,7 +16,7 @@ from backends.azure.account import open_account
 from backends.azure.staging import Staging
 from stylizer.backend import Phase
 from stylizer.config import Config
-from stylizer.errors import BackendRejected, ConfigError
+from stylizer.errors import BackendRejected
 from tests.azure_for_tests import Cloud, cloud, ended
 from tests.azurite import Azurite, azurite, missing
 from tests.emulator.faults import Fault
@@ -120,6 +120,16 @@ def test_a_quota_of_zero_is_said_and_nothing_is_left(account: Cloud, tmp_path: P
         until(lambda: not backend.poll([spec.id]))
     backend.cancel([spec.id])
     until(lambda: all(job.state in ("completed", "terminating") for job in account.batch.account.jobs.values()))
+
+
+def test_machines_that_azure_does_not_have_are_said_and_waited_for(account: Cloud, tmp_path: Path) -> None:
+    account.batch.script.allocation = lambda pool, dedicated, wanted: (0, "AllocationFailed")
+    backend, spec = account.backend(), chunk_spec(tmp_path)
+    backend.submit([spec])
+    until(lambda: any("none of these machines to give" in text for one in backend.meters() for text in one.said))
+    assert "no machine yet" in backend.capacity().label and backend.poll([spec.id])[0].phase is Phase.WAITING
+    account.batch.script.allocation = None
+    assert ended(backend, [spec.id])[spec.id].phase is Phase.DONE
 
 
 def test_a_start_task_that_fails_is_said(account: Cloud, tmp_path: Path) -> None:
@@ -254,7 +264,7 @@ def test_a_sign_in_that_is_not_taken_is_said(account: Cloud, tmp_path: Path, mon
     monkeypatch.delenv("STYLIZER_AZURE_BATCH_KEY")
     without = account.backend()
     without.submit([spec])
-    with pytest.raises(ConfigError, match="not in the environment"):
+    with pytest.raises(BackendRejected, match="not in the environment"):
         until(lambda: not without.poll([spec.id]))
     with pytest.raises(BackendRejected, match="not set up"):
         account.backend(batch="").capacity()

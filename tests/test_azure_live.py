@@ -15,6 +15,7 @@ import pytest
 from backends.azure import AzureBackend
 from backends.azure.doctor import examine_azure
 from backends.azure.faults import Missing
+from backends.azure.reading import Reader
 from stylizer.backend import Phase
 from stylizer.checkpoint import Checkpoint, save_checkpoint
 from stylizer.config import load_config, places
@@ -53,6 +54,8 @@ def test_two_chunks_on_a_real_node(tmp_path: Path) -> None:
         for spec in specs:
             assert reports[spec.id].phase is Phase.DONE, reports[spec.id]
             assert digest_of(backend.fetch(spec)) == reports[spec.id].digest
+        told = [text for _, text in Reader(driver.account, 1).read()]
+        assert sum('"finished"' in text for text in told) == 2 and any('"state"' in text for text in told)
         until(lambda: backend.meters()[0].final, 900.0)
         assert 0 < backend.meters()[0].spent < 1
     finally:

@@ -15,19 +15,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backends.azure import overview
 from backends.azure.account import open_account
 from backends.azure.pieces import cut
+from backends.local import LocalBackend
+from stylizer import commands
 from stylizer.backend import Phase
 from stylizer.checkpoint import Checkpoint, save_checkpoint
 from stylizer.config import Config
+from stylizer.devices import Device
 from stylizer.files import digest_of
-from stylizer.jobs import FrameRange
+from stylizer.jobs import Encoding, FrameRange, JobState
 from stylizer.network import Dims, TransformNetwork
+from stylizer.runner import Runner
+from stylizer.store import Store
 from stylizer.video import Reader, fingerprint, probe
 from stylizer.wire import dumps
 from tests.azure_for_tests import ROOT, Cloud, cloud, ended
 from tests.azurite import Azurite, azurite, missing
-from tests.jobs_for_tests import chunk_spec, until
+from tests.jobs_for_tests import chunk_spec, clip, look, media, places, until
 from tests.media import make_clip, scene
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -82,6 +88,7 @@ def test_real_workers_paint_pieces_as_they_paint_the_whole_here(
     assert sorted(path.name for path in specs[1].output.iterdir()) == ["p1.png", "p2.png"]
 
 
+WORKER = Path(__file__).with_name("fake_worker.py")
 CLIPS: dict[str, dict[str, Any]] = {
     "plain.mp4": {"times": range(60), "options": {"g": "12"}},
     "uneven.mkv": {"times": sorted({n * 2 + n % 3 for n in range(60)}), "time_base": Fraction(1, 60)},
@@ -143,6 +150,9 @@ def test_a_named_pool_is_made_used_and_kept(account: Cloud, tmp_path: Path) -> N
     assert {one.phase for one in ended(backend, [spec.id for spec in specs]).values()} == {Phase.DONE}
     until(lambda: backend.meters()[0].final)
     assert list(account.batch.account.pools) == ["warm"]
+    opened = open_account(Config(azure=account.settings(pool="warm")), tmp_path / "here")
+    (seen,) = [one for one in overview.look(opened, account.settings(pool="warm")) if one.kind == "pool"]
+    assert seen.name == "warm" and seen.nodes == len(account.batch.account.pools["warm"].nodes)
     assert 0 < float(backend.meters()[0].spent) <= float(account.batch.cost()) * 1.05 + 1e-4
 
 
@@ -159,7 +169,8 @@ def test_what_is_on_a_mount_is_not_uploaded(account: Cloud, tmp_path: Path) -> N
     assert ended(backend, [spec.id])[spec.id].phase is Phase.DONE
     media = open_account(Config(azure=settings), tmp_path / "here").media
     assert [blob.name for blob in media.list("content/")] == [f"content/{digest_of(spec.checkpoint)}"]
-    (found,) = next(iter(account.batch.account.pools.values())).spec["mountConfiguration"]
+    (job,) = account.batch.account.jobs.values()
+    (found,) = job.spec["poolInfo"]["autoPoolSpecification"]["pool"]["mountConfiguration"]
     assert found["nfsMountConfiguration"]["source"] == "nas.example.org:/studio"
     # Another file under that name there is not painted.
     (mounts / "mount-0").unlink()
@@ -170,6 +181,36 @@ def test_what_is_on_a_mount_is_not_uploaded(account: Cloud, tmp_path: Path) -> N
     again.submit([other])
     report = ended(again, [other.id])[other.id]
     assert report.phase is Phase.FAILED and "another file on this node" in report.error
+
+
+def test_a_look_is_fitted_here_where_that_is_sooner_and_painted_there(account: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "art.jpg").write_bytes(b"a style, as far as these tests go")
+    config = Config(azure=account.settings(chunk_seconds=1.0))
+    device = Device("cpu", "a small processor", 1 << 30, 2)
+    here = LocalBackend(config, command=[sys.executable, str(WORKER)], devices=lambda: (device,), logs=tmp_path / "logs")
+    with Store(tmp_path / "jobs.db") as store:
+        job = commands.add(
+            store,
+            clip(tmp_path),
+            look(tmp_path),
+            Encoding(),
+            tmp_path / "out.mp4",
+            backend="azure",
+            device="auto",
+            precision="fp32",
+            again=False,
+        )
+        backends = {"local": here, "azure": account.backend(chunk_seconds=1.0)}
+        Runner(store, config, places(tmp_path), media=media(tmp_path), backends=backends.__getitem__, cloud="azure").run()
+        assert store.job(job.id).state is JobState.DONE
+        fit, chunks = store.fit(job.id), store.chunks(job.id)
+        assert fit and fit.backend == "local" and {chunk.backend for chunk in chunks} == {"azure"}
+        told = [event.text for event in store.events(job=job.id)]
+        assert any("fitted here, which is sooner" in text and "until a machine has started" in text for text in told)
+        assert any("on azure, without the fit, in 10 chunks of 24 frames" in text for text in told)
+        # Their pace is what the next estimate rests on.
+        assert "azure (D2s_v3)" in {one.device for one in store.measurements()}
+        assert "as measured" in account.backend().estimate(clip(tmp_path), look(tmp_path), store.measurements()).basis
 
 
 def test_the_meter_counts_what_the_nodes_cost(account: Cloud, tmp_path: Path) -> None:

@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from backends.azure.meter import Ledger, Life
+from stylizer import estimate_verbs
 from stylizer.azure_verbs import app, before, in_region
 from stylizer.backend import Phase
 from stylizer.config import AzureDefaults, Config, load_config, places
 from stylizer.errors import ConfigError
+from stylizer.estimate import Measurement
+from stylizer.store import Store
 from tests.azure_for_tests import Cloud, cloud
 from tests.azurite import Azurite, azurite, missing
 from tests.emulator.script import SIZES
 from tests.jobs_for_tests import chunk_spec, until
+from tests.media import make_clip
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 ADDRESSES = ["--batch", "https://me.westeurope.batch.azure.com", "--media", "me.blob.core.windows.net"]
@@ -88,6 +93,7 @@ def test_a_run_is_seen_read_and_cleaned_up(account: Cloud, tmp_path: Path) -> No
     until(lambda: {report.phase for report in backend.poll([spec.id for spec in specs])} == {Phase.DONE, Phase.FAILED})
     until(lambda: backend.meters()[0].final)
     (found,) = told("ls")["found"]  # type: ignore[misc]
+    assert {report.worker for report in backend.poll([specs[0].id])} == {"azure (D2s_v3)"}
     assert found["kind"] == "job" and found["job"] == 1 and found["own"] and found["nodes"] == 0
     assert float(found["spent"]) > 0 and "stylizer-" in typed("ls").stdout
 
@@ -106,6 +112,28 @@ def test_a_run_is_seen_read_and_cleaned_up(account: Cloud, tmp_path: Path) -> No
     assert [blob.name.partition("/")[0] for blob in opened.media.list("")] == ["content", "content"]
     told("clean", "--all")
     assert list(opened.media.list("")) == []
+
+
+def test_estimates_rest_on_what_rented_machines_did(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.azure.prices.ENDPOINT", "http://127.0.0.1:9/")
+    home.mkdir()
+    places().config.write_text('[azure]\nbatch = "https://me.eastus.batch.azure.com"\nvm_size = "Standard_D2s_v3"\n')
+    film = str(make_clip(tmp_path / "film.mp4", times=range(240)))
+    plain = CliRunner().invoke(estimate_verbs.app, [film, "--backend", "azure"], catch_exceptions=False)
+    assert "The cheapest" in plain.output and "The fastest" in plain.output and "D2s_v3*" not in plain.output
+    with Store(places().store) as store:
+        store.measure(Measurement("azure (D2s_v3)", "fp32", 64, 48, 1.0, 0.0, 1.0))
+    ledger = Ledger(places().store.parent / "azure" / "a.meter.json", 1, "USD", "a table")
+    ledger.lives["standard_d2s_v3"] = Life([60.0])
+    ledger.keep()
+    known = CliRunner().invoke(estimate_verbs.app, [film, "--backend", "azure", "--json"], catch_exceptions=False)
+    offers = json.loads(known.stdout.splitlines()[-1])["places"]
+    mine = [one for one in offers if "D2s_v3" in one["where"]]
+    assert mine and all("as measured" in one["basis"] and "as in 1 start" in one["basis"] for one in mine)
+    slowest = max(mine, key=lambda one: one["seconds"])
+    assert slowest["seconds"] == pytest.approx(60 + 12 + 240, rel=0.2)
+    assert {one["where"].split()[2] for one in offers} > {"D2s_v3", "NC4as_T4_v3"}
+    assert {one["where"].split()[3] for one in offers} == {"Spot", "dedicated"}
 
 
 def test_the_region_is_the_accounts(home: Path) -> None:

@@ -83,21 +83,22 @@ def test_only_known_roles_are_given_and_each_by_its_name(module: str) -> None:
 
 
 def test_each_role_is_given_on_the_smallest_thing_that_has_it() -> None:
-    scopes = {
-        (module, one["name"]["function"]["parameters"]["extra_string_2"]): one["scope"]
+    scopes = sorted(
+        (module, one["name"]["function"]["parameters"]["extra_string_2"], one["scope"])
         for module in MODULES
         for one in resources(module, "Microsoft.Authorization/roleAssignments")
-    }
-    assert scopes == {
-        ("account", "Azure Batch Data Contributor"): "batch",
-        ("account", "Azure Batch Account Reader"): "batch",
-        ("account", "AcrPull"): "images",
-        ("account", "AcrPush"): "images",
-        ("network", "Network Contributor"): "nodes",
-        ("storage", "Storage Blob Data Contributor"): "held",
-        ("storage", "Storage Blob Data Reader"): "held",
-        ("storage", "Storage Blob Delegator"): "account",
-    }
+    )
+    assert scopes == [
+        ("account", "AcrPull", "images"),
+        ("account", "AcrPush", "images"),
+        ("account", "Azure Batch Account Reader", "batch"),
+        ("account", "Azure Batch Data Contributor", "batch"),
+        ("network", "Network Contributor", "nodes"),
+        ("storage", "Storage Blob Data Contributor", "held"),
+        ("storage", "Storage Blob Data Contributor", "heldNodeLogs"),
+        ("storage", "Storage Blob Data Reader", "held"),
+        ("storage", "Storage Blob Delegator", "account"),
+    ]
 
 
 def test_the_machines_may_read_code_and_nothing_else() -> None:
@@ -116,8 +117,8 @@ def test_storage_takes_no_keys_no_plain_http_and_no_strangers() -> None:
         ("supportsHttpsTrafficOnly", True),
         ("minimumTlsVersion", "TLS1_2"),
     }
-    (container,) = resources("storage", "Microsoft.Storage/storageAccounts/blobServices/containers")
-    assert container["properties"] == {"publicAccess": "None"}
+    containers = resources("storage", "Microsoft.Storage/storageAccounts/blobServices/containers")
+    assert [one["properties"] for one in containers] == [{"publicAccess": "None"}] * 2
     (batch,) = resources("account", "Microsoft.Batch/batchAccounts")
     assert batch["properties"]["allowedAuthenticationModes"] == ["AAD"]
     (registry,) = resources("account", "Microsoft.ContainerRegistry/registries")
@@ -144,6 +145,9 @@ def test_old_runs_and_unread_content_are_deleted() -> None:
     written = f"stylizer/{result_name(prefix_of('0123abcd', 7) + 'x', '7-00000-1')}"
     assert written.startswith(prefixes[0].replace("${container}", "stylizer"))
     assert prefixes[1] == "${container}/${sharedPrefix}"
+    # What grows as it is written, and what broken machines bring, goes too.
+    assert rules[0]["filters"]["blobTypes"] == ["blockBlob", "appendBlob"]
+    assert rules[0]["filters"]["prefixMatch"][1] == "${container}-nodes/"
     kept = [one["actions"]["baseBlob"]["delete"] for one in rules]
     assert kept == [{"daysAfterModificationGreaterThan": "keepDays"}, {"daysAfterLastAccessTimeGreaterThan": "keepDays"}]
     (service,) = resources("storage", "Microsoft.Storage/storageAccounts/blobServices")

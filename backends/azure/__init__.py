@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.azure.meter import lived
-from backends.azure.planner import BOOT_SECONDS, plan
+from backends.azure.planner import BOOT_SECONDS, plan, wait_of
 from backends.azure.prices import price_of, size_of
 from stylizer.backend import Capacity, Meter, Phase, Report
 from stylizer.config import Config, places
@@ -81,7 +81,7 @@ class AzureBackend:
         self._trouble: StylizerError | None = None
         """What the last turn came to."""
         self._closed = False
-        self._priced, self._priced_at = (1, 0.0), -PRICE_SECONDS
+        self._priced, self._priced_at = (1, 0.0, BOOT_SECONDS), -PRICE_SECONDS
 
     # ---- the verbs ----
 
@@ -90,7 +90,7 @@ class AzureBackend:
         settings = self._settings
         if not settings.batch:
             raise BackendRejected("Azure is not set up.", hint="Run stylizer azure init; it asks for what it needs.")
-        slots, price = self._machine()
+        slots, price, boot = self._machine()
         label = f"{settings.nodes} x {settings.vm_size}{' Spot' if settings.spot else ''}"
         with self._lock:
             if settings.pool and self._stand_by is None:
@@ -104,7 +104,7 @@ class AzureBackend:
             label += f"; no machine yet: {trouble}"
         total = settings.nodes * slots
         free = max(0, max(MOST_OPEN, 4 * total) - taken)
-        delay = 0.0 if self._stand_by else BOOT_SECONDS
+        delay = 0.0 if self._stand_by else boot
         return Capacity(total, free, label, price / slots, kind="cloud", delay=delay)
 
     def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:
@@ -181,13 +181,17 @@ class AzureBackend:
 
     # ---- what is known ----
 
-    def _machine(self) -> tuple[int, float]:
-        """Specs that one node carries out at once, and what it costs an hour. BackendRejected for one that is not known."""
+    def _machine(self) -> tuple[int, float, float]:
+        """Specs that one node carries out at once, what it costs an hour, and seconds until it takes some. BackendRejected
+        for one that is not known.
+        """
         if time.monotonic() - self._priced_at > PRICE_SECONDS:
             settings = self._settings
             try:
                 price = price_of(settings.vm_size, settings.region, spot=settings.spot, cache=places().cache)
-                self._priced = max(1, size_of(settings.vm_size).gpus), float(price.per_hour)
+                size = size_of(settings.vm_size)
+                boot = wait_of(lived(self._home).get(size.name.lower())).boot_seconds
+                self._priced = max(1, size.gpus), float(price.per_hour), boot
             except ConfigError as error:
                 raise BackendRejected(error.message, hint=error.hint) from None
             self._priced_at = time.monotonic()
@@ -243,8 +247,11 @@ class AzureBackend:
             trouble: StylizerError | None = None
             try:
                 self._turn()
-            except StylizerError as error:
+            except BackendError as error:
                 trouble = error
+            except StylizerError as error:
+                # What is wrong with the settings needs a person, and no other exception may cross.
+                trouble = BackendRejected(error.message, hint=error.hint)
             except Exception as error:  # a bug or a library's: it must be heard of, and the thread must not be lost
                 from backends.azure.faults import clean  # noqa: PLC0415
 

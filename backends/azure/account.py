@@ -41,7 +41,7 @@ def open_account(config: Config, home: Path | None = None) -> Account:
     media = Container(settings.media, settings.container, credential)
     # One container for both would let a link for media be signed for code; the name keeps them apart in one account.
     logs = Container(settings.logs or settings.media, f"{settings.container}-logs", credential)
-    node_logs = Container(settings.logs or settings.media, f"{settings.container}-nodes", credential)
+    node_logs = Container(settings.logs or settings.media, f"{logs.name}-nodes", credential)
     return Account(batch, media, logs, node_logs, _installation(home), home, places().cache)
 
 

@@ -29,6 +29,7 @@ from backends.azure.prices import prices
 from backends.azure.runs import Entry, Run, failure, notes_in, prefix_of
 from backends.azure.staging import Staging
 from backends.azure.storage import LEASE_SECONDS
+from backends.azure.telemetry import Telemetry, telemetry
 from stylizer.backend import Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, BackendRejected, BackendUnavailable, StylizerError
@@ -61,6 +62,7 @@ class Driver:
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(LANES, thread_name_prefix="azure"))
     giver: Giver = field(init=False)
     meters: Meters = field(init=False)
+    telemetry: Telemetry | None = field(init=False)
     nodes: Nodes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +70,8 @@ class Driver:
             self.account, self.config, Staging(self.account.media, self.check, partial(mounted, self.config.azure))
         )
         self.meters = Meters(self.account, self.config.azure, self.lock)
-        self.nodes = Nodes(self.account, self.config.azure, self.lock, self.meters)
+        self.telemetry = telemetry() if self.config.azure.telemetry else None
+        self.nodes = Nodes(self.account, self.config.azure, self.lock, self.meters, self.telemetry)
         # Asked once a day; what it cannot find out stands in a dated table.
         self.aside.submit(prices, self.config.azure.region, [self.config.azure.vm_size], self.account.cache)
 
@@ -176,6 +179,8 @@ class Driver:
         self.account.media.stop()
         self.giver.stopped.set()
         self.aside.shutdown(wait=True, cancel_futures=True)
+        if self.telemetry:
+            self.telemetry.close()
         for run in list(self.runs.values()):
             self._end(run, "stylizer was closed")
             if run.held_at:
@@ -236,6 +241,11 @@ class Driver:
                 report = failure(name, self.account.logs.get_text(blob.name), self._log(run, name))
                 with self.lock:
                     run.fail(name, report)
+                self._ended(run, report)
+
+    def _ended(self, run: Run, report: Report) -> None:
+        if self.telemetry:
+            self.telemetry.spec(run.job, report)
 
     def _judge(self, run: Run, task: m.BatchTask, *, over: bool) -> None:
         """A task that is complete: had its node nothing to say, Batch has. `over`: so is its job, or soon."""
@@ -265,6 +275,7 @@ class Driver:
         with self.lock:
             if name in run.entries and run.entries[name].is_open:
                 run.fail(name, report)
+        self._ended(run, report)
 
     def _log(self, run: Run, name: str) -> str:
         try:
@@ -288,6 +299,7 @@ class Driver:
             report = landing.result()
             with self.lock:
                 entry.report = report
+            self._ended(run, report)
 
     def _land(self, run: Run, entry: Entry) -> Report:
         name = entry.report.id

@@ -134,7 +134,7 @@ class Ledger:
         since = per_hour * Decimal(max(0.0, now - self.seen_at)) / 3600
         return Meter(
             self.job,
-            (self.spent + since).quantize(Decimal("0.0001")),
+            (self.spent + since).quantize(Decimal("0.000001")),
             per_hour,
             self.currency,
             self.basis,

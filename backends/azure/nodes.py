@@ -22,6 +22,7 @@ from backends.azure.errands import run_log_name
 from backends.azure.faults import Missing, clean, said
 from backends.azure.metering import Meters
 from backends.azure.runs import Run
+from backends.azure.telemetry import Telemetry
 from stylizer.config import AzureDefaults
 from stylizer.errors import BackendError, BackendRejected
 
@@ -43,6 +44,7 @@ class Nodes:
     settings: AzureDefaults
     lock: threading.RLock
     meters: Meters
+    telemetry: Telemetry | None = None
 
     def watch(self, run: Run, job: m.BatchJob | None, *, ended: bool) -> BackendRejected | None:
         """See what nodes a run has now. Returns what no waiting mends: that none comes, and why."""
@@ -72,6 +74,12 @@ class Nodes:
         for node in nodes:
             if said(node.state) in pools.BAD and run.node_states.get(node.id or "") != said(node.state):
                 lines += self._tell(run, node)
+        if self.telemetry:
+            sizes = self.meters.sizes(run)
+            for line in map(json.loads, lines):
+                if line["kind"] == "node":
+                    size = sizes.get(line["node"], "")
+                    self.telemetry.node(run.job, line["node"], line["state"], size, line["at"])
         run.node_states = states
         if lines:
             self.account.logs.append(run_log_name(run.key), "\n".join(lines) + "\n")
@@ -135,6 +143,8 @@ class Nodes:
                 run.trouble = pools.examine(self.settings, pool, nodes, time.monotonic() - run.waiting_since)
             except BackendRejected as error:
                 return BackendRejected(f"{error.message}{self._last_words(run, nodes)}", hint=error.hint)
+            if run.trouble:
+                self._say(run, f"There is no machine yet: {run.trouble}.")
         return None
 
     def _last_words(self, run: Run, nodes: Sequence[m.BatchNode]) -> str:

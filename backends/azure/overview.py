@@ -59,8 +59,9 @@ def look(account: Account, settings: AzureDefaults) -> Iterator[Found]:
         name = job.id or ""
         number = re.match(rf"{OURS}[0-9a-f]+-(\d+)-", name)
         pool = job.execution_info.pool_id or "" if job.execution_info else ""
-        in_jobs.add(pool)
         active = said(job.state) == "active"
+        if active:
+            in_jobs.add(pool)
         counts = account.batch.task_counts(name) if active else None
         nodes = account.batch.nodes(pool) if pool and active else []
         ledger = reopened(account.ledgers / f"{name.rpartition('-')[0]}{SUFFIX}")

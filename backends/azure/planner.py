@@ -84,7 +84,7 @@ class Plan:
         kind = "Spot" if self.spot else "dedicated"
         machines = f"{self.nodes} x {self.size.removeprefix('Standard_')} {kind}"
         chunks = "1 chunk" if self.chunks == 1 else f"{self.chunks} chunks"
-        return f"{machines}: {self.seconds / 60:.0f} min, {self.cost:.2f} {self.currency} in {chunks}"
+        return f"{machines}: {self.seconds / 60:.0f} min, {self.cost:.3f} {self.currency} in {chunks}"
 
 
 def plan(
@@ -181,7 +181,7 @@ def pace_of(clip: Clip, look: Look, size: Size, measurements: Iterable[Measureme
     if found:
         return Pace(1 / found[0], f"as measured on {name}")
     guess = next((rate for model, rate in GUESSES.items() if model and model in size.gpu), GUESSES[""])
-    return Pace(width * height / guess, f"a guess for a {size.gpu or 'processor'}, from half to twice")
+    return Pace(width * height / guess, f"a guess for the {size.gpu or 'processor'}, from half to twice")
 
 
 def warmth(settings: AzureDefaults) -> str:
