@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylizer.checkpoint import Checkpoint, shipped
+from stylizer.colour import LUMA
 from stylizer.estimate import FIT_STEPS
 from stylizer.jobs import Quality
 from stylizer.losses import (
@@ -36,7 +37,7 @@ from stylizer.losses import (
 )
 from stylizer.muon import Descent
 from stylizer.network import Calibration, Modulation, PerceptualEncoder, StyleEncoder, TransformNetwork, fold
-from stylizer.stylize import LUMA, best_precision
+from stylizer.stylize import best_precision
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""

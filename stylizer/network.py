@@ -185,8 +185,13 @@ class TransformNetwork(nn.Module):
         return [*alone, (self.up1, self.skip1), (self.up2, self.skip2), (self.up3, self.skip3)]
 
     def forward(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        painted = self.blocks((x - 0.5).to(self.down1.weight.dtype), norm)
+        # The ground is added in float32: about zero, eight bits of mantissa are finer than eight bits of colour.
+        return from_blocks(painted).float() + self.ground.float()[:, None, None]
+
+    def blocks(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        """A frame less one half, in the precision of the weights, to its painting less the ground, as 2x2 blocks."""
         through: Norm = norm or (lambda _, y: y)
-        x = (x - 0.5).to(self.down1.weight.dtype)
         half = through(0, self.down1(x)).relu_()
         quarter = through(1, self.down2(half)).relu_()
         h = through(2, self.down3(quarter)).relu_()
@@ -200,9 +205,8 @@ class TransformNetwork(nn.Module):
         full = self.up3.blocks(_pad(h, 2)).add_(self.skip3(blocks))
         if norm:  # which knows channels, not blocks of them
             full = to_blocks(norm(n + 2, from_blocks(full)))
-        painted = self.paint(full.relu_()).add_(self.detail(blocks[..., 1:-1, 1:-1]))
-        # The ground is added in float32: about zero, eight bits of mantissa are finer than eight bits of colour.
-        return from_blocks(painted).float() + self.ground.float()[:, None, None]
+        painted: Tensor = self.paint(full.relu_()).add_(self.detail(blocks[..., 1:-1, 1:-1]))
+        return painted
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylizer.network import Conv, Down, TransformNetwork, Up, from_blocks, to_blocks
+from stylizer.network import Conv, Down, TransformNetwork, Up
 
 BAND_BYTES = 4 << 20
 """What the widest features of one band may take: a few times that stays in the last cache of any CPU of this decade."""
@@ -59,10 +59,7 @@ class _Kernel:
 
 
 class CpuNetwork:
-    """Frames to painted frames as TransformNetwork takes them: (N, 3, H, W) float32, H and W multiples of STRIDE.
-
-    The sums are in `dtype`; those of float32 are within 1e-6 of that network's own.
-    """
+    """A network ready to paint on the CPU. Its sums are in `dtype`; in float32 they are within 1e-6 of the network's own."""
 
     def __init__(self, network: TransformNetwork, dtype: torch.dtype) -> None:
         def plain(layer: Conv) -> _Kernel:
@@ -91,13 +88,13 @@ class CpuNetwork:
         assert network.up3.bias is not None
         self.last = _Kernel(last, network.up3.bias.repeat(4), dtype)
         self.paint, self.detail = (_Kernel(fine.kernel(), None, dtype) for fine in (network.paint, network.detail))
-        self.ground = network.ground.detach()[:, None, None]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return from_blocks(self.blocks(to_blocks(x - 0.5))).float() + self.ground
+    @torch.inference_mode()
+    def __call__(self, blocks: Tensor) -> Tensor:
+        """2x2 blocks of a frame less one half, (N, 12, H / 2, W / 2), to those of its painting less the ground.
 
-    def blocks(self, blocks: Tensor) -> Tensor:
-        """2x2 blocks of a frame less one half, (N, 12, H / 2, W / 2), to those of its painting less the ground."""
+        H and W are multiples of STRIDE.
+        """
         frame, inside = _ringed(blocks, 2, self.dtype)
         inside.copy_(blocks)
         half = _conv(_reflect_pixels(frame, 2)[:, :, 1:-1, 1:-1], self.down1).relu_()

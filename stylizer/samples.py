@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stylizer.colour import planes_to_rgb
 from stylizer.errors import InputError
 from stylizer.jobs import Clip, FrameRange
-from stylizer.stylize import planes_to_rgb, scaled
+from stylizer.stylize import scaled
 from stylizer.video import Reader, output_size
 
 

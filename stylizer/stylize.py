@@ -7,8 +7,9 @@ A frame is painted whole or in tiles that overlap by the network's reach: the pi
 from __future__ import annotations
 
 import statistics
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -16,101 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylizer.colour import LUMA, alpha_plane, blocks_to_planes, planes_to_blocks, planes_to_rgb
 from stylizer.errors import ConfigError
 from stylizer.frames import Layout, Plane
-from stylizer.network import HALO, STRIDE, Conv, Dims, TransformNetwork
+from stylizer.machine import memory
+from stylizer.network import HALO, STRIDE, Conv, Dims, TransformNetwork, from_blocks, to_blocks
 from stylizer.on_cpu import CpuNetwork
-
-LUMA = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-"""Shares of red and blue in luma (ITU-R BT.601-7, BT.709-6, BT.2020-2)."""
+from stylizer.on_gpu import GpuNetwork
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TILE_BYTES = 100
+"""What a pixel of a tile needs on a CPU while it is painted, in and out included; measured, and rounded up."""
 SMALLEST = 64
 """Sides below this are mirrored up to it: the network halves three times and reflects."""
-
-
-def matrix_to_rgb(matrix: str) -> Tensor:
-    """(3, 3) that takes Y 0..1, Cb, Cr -0.5..0.5 to R'G'B' 0..1."""
-    red, blue = LUMA[matrix]
-    green = 1 - red - blue
-    to_yuv = torch.tensor(
-        [
-            [red, green, blue],
-            [-red / (2 * (1 - blue)), -green / (2 * (1 - blue)), 0.5],
-            [0.5, -green / (2 * (1 - red)), -blue / (2 * (1 - red))],
-        ],
-        dtype=torch.float64,
-    )
-    inverse: Tensor = torch.linalg.inv(to_yuv)
-    return inverse.float()
-
-
-def _scales(layout: Layout) -> tuple[float, float, float, float]:
-    """Offset and span of luma, middle and span of chroma, in code values."""
-    top = float(2**layout.depth - 1)
-    unit = float(2 ** (layout.depth - 8))
-    if layout.full_range or layout.model == "rgb":
-        return 0.0, top, 128 * unit, top
-    return 16 * unit, 219 * unit, 128 * unit, 224 * unit
-
-
-def _tensor(plane: Plane, device: torch.device) -> Tensor:
-    """A plane on the device as float32 (1, 1, rows, columns), in code values."""
-    source = plane if plane.dtype == np.uint8 else plane.astype(np.int32)
-    return torch.from_numpy(np.ascontiguousarray(source)).to(device)[None, None].float()
-
-
-def planes_to_rgb(planes: Sequence[Plane], layout: Layout, device: torch.device) -> Tensor:
-    """Decoded planes to (1, 3, H, W) float32 RGB 0..1 on the device; an alpha plane is left out."""
-    offset, span, middle, chroma_span = _scales(layout)
-    first = (_tensor(planes[0], device) - offset) / span
-    if layout.model == "grey":
-        return first.clamp(0, 1).expand(1, 3, -1, -1)
-    if layout.model == "rgb":
-        return torch.cat([first, *(_tensor(p, device) / span for p in planes[1:3])], dim=1)
-    chroma = (torch.cat([_tensor(p, device) for p in planes[1:3]], dim=1) - middle) / chroma_span
-    if (layout.across, layout.down) != (1, 1):
-        height, width = first.shape[2:]
-        sides = (chroma.shape[2] * layout.down, chroma.shape[3] * layout.across)
-        chroma = F.interpolate(chroma, size=sides, mode="bilinear")[..., :height, :width]
-    m = matrix_to_rgb(layout.matrix)
-    cb, cr = chroma[:, :1], chroma[:, 1:]
-    rgb = [first + m[0, 2].item() * cr, first + m[1, 1].item() * cb + m[1, 2].item() * cr, first + m[2, 1].item() * cb]
-    return torch.cat(rgb, dim=1).clamp(0, 1)
-
-
-def _coded(plane: Tensor, depth: int) -> Plane:
-    """Float code values (rows, columns), rounded, clamped, on the host."""
-    whole = plane.add(0.5).clamp(0, 2**depth - 1)
-    if depth == 8:
-        small: Plane = whole.to(torch.uint8).cpu().numpy()
-        return small
-    large: Plane = whole.to(torch.int32).cpu().numpy().astype(np.uint16)
-    return large
-
-
-def rgb_to_planes(rgb: Tensor, layout: Layout, alpha: Plane | None = None) -> tuple[Plane, ...]:
-    """(1, 3, H, W) RGB 0..1 to planes of that layout on the host; `alpha` is passed through if the layout has it."""
-    offset, span, middle, chroma_span = _scales(layout)
-    if layout.model == "rgb":
-        coded = [channel * span for channel in torch.split(rgb, 1, dim=1)]
-    else:
-        red, blue = LUMA["bt709" if layout.model == "grey" else layout.matrix]
-        r, g, b = torch.split(rgb, 1, dim=1)
-        luma = red * r + (1 - red - blue) * g + blue * b
-        coded = [luma * span + offset]
-        if layout.model == "yuv":
-            height, width = luma.shape[2:]
-            rest = (0, -width % layout.across, 0, -height % layout.down)
-            for channel, share in ((b, blue), (r, red)):
-                chroma = (channel - luma) / (2 * (1 - share))
-                if (layout.across, layout.down) != (1, 1):
-                    chroma = F.avg_pool2d(F.pad(chroma, rest, mode="replicate"), (layout.down, layout.across))
-                coded.append(chroma * chroma_span + middle)
-    planes = [_coded(plane[0, 0], layout.depth) for plane in coded]
-    if layout.alpha and alpha is not None:
-        planes.append(alpha)
-    return tuple(planes)
 
 
 def with_look(network: TransformNetwork, strength: float, keep_color: bool) -> TransformNetwork:
@@ -135,21 +54,6 @@ def with_look(network: TransformNetwork, strength: float, keep_color: bool) -> T
     return changed
 
 
-def prepare(network: TransformNetwork, device: torch.device, dtype: torch.dtype) -> TransformNetwork | CpuNetwork:
-    """A copy for painting: on the device, in its precision, kernels composed; the ground stays in float32."""
-    if device.type == "cpu":
-        return CpuNetwork(network, dtype)
-    ready = TransformNetwork(network.dims)
-    ready.load_state_dict(network.state_dict())
-    ready.eval().requires_grad_(False).to(device)
-    for module in list(ready.modules()):
-        if isinstance(module, Conv):
-            kernel = module.kernel().detach().to(dtype).contiguous(memory_format=torch.channels_last)
-            module.to(dtype)
-            module.kernel = lambda kernel=kernel: kernel  # type: ignore[method-assign,misc]
-    return ready
-
-
 class Stylizer:
     """Paints RGB pictures with one checkpoint on one device; `device` and `precision` may be "auto"."""
 
@@ -168,38 +72,133 @@ class Stylizer:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"There is no precision {precision!r}; there are auto, {', '.join(PRECISIONS)}.")
         self.dtype = PRECISIONS[self.precision]
-        self.network = prepare(with_look(network, strength, keep_color), self.device, self.dtype)
+        look = with_look(network, strength, keep_color)
+        on_cpu = self.device.type == "cpu"
+        self.network: Callable[[Tensor], Tensor] = (
+            CpuNetwork(look, self.dtype) if on_cpu else GpuNetwork(look, self.device, self.dtype)
+        )
+        self.ground = look.ground.detach().repeat(4).to(self.device)
         self.tile = tile
+        self.tell: Callable[[str], None] = lambda _: None
+        """Whom to tell, in a sentence, what the user should know."""
+        self._halving, self._halved = threading.Lock(), False
+
+    @property
+    def lanes(self) -> int:
+        """How many frames are best painted at a time: cores need not wait for each other if each has a frame of its own."""
+        if self.device.type != "cpu":
+            return 1
+        fitting = memory() // 2 // (TILE_BYTES * (self.tile + 2 * HALO) ** 2) if memory() else 1
+        return max(1, min(torch.get_num_threads(), fitting))
 
     @torch.inference_mode()
     def paint(self, rgb: Tensor) -> Tensor:
         """(1, 3, H, W) float32 RGB 0..1 of any size to the painted picture of the same size, float32, clamped to 0..1."""
         height, width = rgb.shape[2:]
-        x = _grow(rgb, max(SMALLEST, height + -height % STRIDE), max(SMALLEST, width + -width % STRIDE))
-        x = x.contiguous(memory_format=torch.channels_last)
-        painted = self.network(x) if max(x.shape[2:]) <= self.tile + 2 * HALO else self._tiled(x)
-        return painted[:, :, :height, :width].float().clamp(0, 1)
-
-    def _tiled(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
+        x = to_blocks(_grow(rgb) - 0.5)
         painted = torch.empty_like(x)
-        for top in range(0, height, self.tile):
-            for left in range(0, width, self.tile):
-                bottom, right = min(top + self.tile, height), min(left + self.tile, width)
-                y, z = max(0, top - HALO), max(0, left - HALO)
-                cut = x[:, :, y : min(height, bottom + HALO), z : min(width, right + HALO)]
-                tile = self.network(cut.contiguous(memory_format=torch.channels_last))
-                painted[:, :, top:bottom, left:right] = tile[:, :, top - y : bottom - y, left - z : right - z]
-        return painted
+
+        def put(rows: slice, columns: slice, blocks: Tensor) -> None:
+            painted[:, :, _half(rows), _half(columns)] = blocks
+
+        self._by_tiles(x.shape[2] * 2, x.shape[3] * 2, lambda rows, columns: x[:, :, _half(rows), _half(columns)], put)
+        return from_blocks(painted)[:, :, :height, :width]
 
     @torch.inference_mode()
     def frame(self, planes: Sequence[Plane], given: Layout, wanted: Layout, size: tuple[int, int]) -> tuple[Plane, ...]:
-        """Paint one frame: planes of layout `given` to planes of layout `wanted`, `size` = (width, height)."""
-        rgb = scaled(planes_to_rgb(planes, given, self.device), size)
-        alpha = None
+        """Paint one frame: planes of layout `given` to planes of layout `wanted`, `size` = (width, height).
+
+        Where the frame needs no scaling nor growing, tile by tile all the way, so that memory is bounded by the tile.
+        """
+        width, height = size
+        shape = planes[0].shape
+        painted = [np.empty(shape, np.uint8 if wanted.depth == 8 else np.uint16) for shape in wanted.shapes(width, height)]
+
+        def cut(rows: slice, columns: slice) -> Tensor:
+            return planes_to_blocks(_cut(planes, given, rows, columns), given, self.device)
+
+        def put(rows: slice, columns: slice, blocks: Tensor) -> None:
+            part = min(columns.stop, width) - columns.start, min(rows.stop, height) - rows.start
+            inside = slice(rows.start, rows.start + part[1]), slice(columns.start, columns.start + part[0])
+            into = _cut(painted, wanted, *inside)
+            for plane, coded in zip(into, blocks_to_planes(blocks, wanted, part), strict=False):
+                plane[...] = coded
+
+        if shape == (height, width) and not (height % STRIDE or width % STRIDE) and min(shape) >= SMALLEST:
+            self._by_tiles(height, width, cut, put)
+        else:
+            x = to_blocks(_grow(scaled(planes_to_rgb(planes, given, self.device), size)) - 0.5)
+            self._by_tiles(x.shape[2] * 2, x.shape[3] * 2, lambda rows, columns: x[:, :, _half(rows), _half(columns)], put)
         if wanted.alpha:
-            alpha = _alpha(planes[-1] if given.alpha else None, given, wanted, size)
-        return rgb_to_planes(self.paint(rgb), wanted, alpha)
+            painted[-1] = alpha_plane(planes[-1] if given.alpha else None, given, wanted, size)
+        return tuple(painted)
+
+    def _by_tiles(
+        self, height: int, width: int, cut: Callable[[slice, slice], Tensor], put: Callable[[slice, slice, Tensor], None]
+    ) -> None:
+        """Paint a picture of blocks, given by `cut` in float32 less one half and taken by `put` as RGB 0..1.
+
+        If the device runs out of memory, once with tiles half as large; MemoryError if that is not enough.
+        """
+        tile = self.tile
+        try:
+            self._at(tile, height, width, cut, put)
+        except (RuntimeError, MemoryError) as error:
+            if not _of_memory(error):
+                raise
+            with self._halving:
+                if self._halved and self.tile == tile:
+                    raise MemoryError(str(error)) from error
+                if self.tile == tile:
+                    self._halved, self.tile = True, max(SMALLEST, min(tile, max(height, width)) // 2)
+                    self.tell(f"{self.device} is short of memory: from here on it paints in tiles of {self.tile} pixels.")
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._by_tiles(height, width, cut, put)
+
+    def _at(
+        self,
+        tile: int,
+        height: int,
+        width: int,
+        cut: Callable[[slice, slice], Tensor],
+        put: Callable[[slice, slice, Tensor], None],
+    ) -> None:
+        for rows in _parts(height, tile):
+            for columns in _parts(width, tile):
+                y, x = max(0, rows.start - HALO), max(0, columns.start - HALO)
+                seen = cut(slice(y, min(height, rows.stop + HALO)), slice(x, min(width, columns.stop + HALO)))
+                inside = _half(slice(rows.start - y, rows.stop - y)), _half(slice(columns.start - x, columns.stop - x))
+                painted = self.network(seen)[:, :, *inside]
+                # In float32: about zero, eight bits of mantissa are finer than eight bits of colour.
+                pixels = painted.float().permute(0, 2, 3, 1).add_(self.ground).clamp_(0, 1)
+                put(rows, columns, pixels.permute(0, 3, 1, 2))
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out: the CPU's allocator and Apple's raise a RuntimeError like any other."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
+
+
+def _parts(side: int, tile: int) -> list[slice]:
+    """A side in equal parts, multiples of STRIDE but the last, none longer than a tile; whole if the overlaps cost more."""
+    count = 1 if side <= tile + 2 * HALO else -(-side // tile)
+    step = -(-side // (count * STRIDE)) * STRIDE
+    return [slice(start, min(start + step, side)) for start in range(0, side, step)]
+
+
+def _half(pixels: slice) -> slice:
+    return slice(pixels.start // 2, pixels.stop // 2)
+
+
+def _cut(planes: Sequence[Plane], layout: Layout, rows: slice, columns: slice) -> list[Plane]:
+    """What the planes of a frame have of a part of it; its start is a multiple of STRIDE."""
+    parts = []
+    for n, plane in enumerate(planes):
+        chroma = layout.model == "yuv" and n in (1, 2)
+        down, across = (layout.down, layout.across) if chroma else (1, 1)
+        parts.append(plane[rows.start // down : -(-rows.stop // down), columns.start // across : -(-columns.stop // across)])
+    return parts
 
 
 def scaled(rgb: Tensor, size: tuple[int, int]) -> Tensor:
@@ -209,8 +208,9 @@ def scaled(rgb: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(rgb, size=(size[1], size[0]), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def _grow(x: Tensor, height: int, width: int) -> Tensor:
-    """Mirror the right and bottom edges outwards until the picture has that size."""
+def _grow(x: Tensor) -> Tensor:
+    """Mirror the right and bottom edges outwards until both sides are multiples of STRIDE, and not too small."""
+    height, width = (max(SMALLEST, -(-side // STRIDE) * STRIDE) for side in x.shape[2:])
     while x.shape[2:] != (height, width):
         down = min(height - x.shape[2], max(x.shape[2] - 1, 0))
         across = min(width - x.shape[3], max(x.shape[3] - 1, 0))
@@ -219,19 +219,6 @@ def _grow(x: Tensor, height: int, width: int) -> Tensor:
             down, across, mode = int(x.shape[2] == 1), int(x.shape[3] == 1), "replicate"
         x = F.pad(x, (0, across, 0, down), mode=mode)
     return x
-
-
-def _alpha(plane: Plane | None, given: Layout, wanted: Layout, size: tuple[int, int]) -> Plane:
-    """The alpha plane at the wanted depth and size; opaque if the source has none."""
-    top = 2**wanted.depth - 1
-    if plane is None:
-        return _coded(torch.full((size[1], size[0]), float(top)), wanted.depth)
-    if (plane.shape[1], plane.shape[0]) == size and given.depth == wanted.depth:
-        return plane
-    cover = _tensor(plane, torch.device("cpu")) / (2**given.depth - 1)
-    if (plane.shape[1], plane.shape[0]) != size:
-        cover = F.interpolate(cover, size=(size[1], size[0]), mode="bilinear", antialias=True)
-    return _coded(cover[0, 0] * top, wanted.depth)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Carry out specs: fit a look, paint chunks of frames. A process of its own; it speaks wire.py on stdout.
 
-Decoding, painting and encoding overlap, each in a thread of its own: the libraries let go of the interpreter lock.
+Decoding, painting and encoding overlap; on a CPU as many frames are painted at a time as there are cores (overlap.py).
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from typing import TypeVar
 import torch
 
 from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from stylizer.config import places
 from stylizer.errors import InputError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
-from stylizer.jobs import MediaKind, Quality
+from stylizer.jobs import Look, MediaKind, Quality
+from stylizer.overlap import abreast, apart
 from stylizer.pictures import PictureWriter
+from stylizer.reference import ReferencePainter, load_teacher
 from stylizer.samples import sample_frames
 from stylizer.source import check_unchanged
 from stylizer.styles import load_style
@@ -40,11 +43,12 @@ SAMPLES = 16
 PROGRESS_SECONDS = 0.5
 
 T = TypeVar("T")
+Painter = Stylizer | ReferencePainter
 
 
 def main(arguments: list[str]) -> int:
     """Carry out the spec files in order, or without any the specs that come on stdin; returns the exit code (wire.py)."""
-    painters: dict[tuple[object, ...], Stylizer] = {}
+    painters: dict[tuple[object, ...], Painter] = {}
     results = []
     try:
         texts = (Path(name).read_text(encoding="utf-8") for name in arguments) if arguments else _given()
@@ -82,7 +86,7 @@ def _tell(line: Line) -> None:
     sys.stdout.flush()
 
 
-def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool:
+def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Painter]) -> bool:
     started = time.monotonic()
     try:
         check_unchanged(spec.clip)
@@ -92,8 +96,8 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Stylizer]) -> bool
     except StylizerError as error:
         retryable = not isinstance(error, InputError)
         _tell(Line("failed", spec.id, code=error.code, message=error.message, hint=error.hint, retryable=retryable))
-    except torch.OutOfMemoryError as error:
-        hint = "Close other programs that use the GPU, or choose a smaller --size."
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        hint = "Close other programs that use its memory, or choose a smaller --size."
         _tell(
             Line(
                 "failed", spec.id, code="memory", message=f"The device ran out of memory: {error}", hint=hint, retryable=True
@@ -122,9 +126,8 @@ def _fit(spec: FitSpec) -> int:
             told = time.monotonic()
             _tell(Line("progress", spec.id, done=done, total=total))
 
-    styles = [torch.from_numpy(load_style(s.path, 2048).copy()).permute(2, 0, 1).float() / 255 for s in look.styles]
     checkpoint = fit(
-        styles,
+        _styles(look),
         [s.weight for s in look.styles],
         samples,
         quality=Quality(look.quality),
@@ -153,15 +156,11 @@ def _fit(spec: FitSpec) -> int:
     return int(facts["steps"])
 
 
-def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int:
-    look = spec.look
-    key = (spec.checkpoint, look.strength, look.keep_color, spec.device, spec.precision)
+def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Painter]) -> int:
+    key = (spec.checkpoint, spec.look, spec.device, spec.precision)
     if key not in painters:
         painters.clear()
-        network = load_checkpoint(spec.checkpoint).network
-        painters[key] = Stylizer(
-            network, device=spec.device, precision=spec.precision, strength=look.strength, keep_color=look.keep_color
-        )
+        painters[key] = _painter(spec)
     painter = painters[key]
     part = spec.output.with_name(spec.output.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -181,14 +180,56 @@ def _paint(spec: ChunkSpec, painters: dict[tuple[object, ...], Stylizer]) -> int
     return done
 
 
-def _pipeline(spec: ChunkSpec, reader: Reader, painter: Stylizer, wanted: Layout, write: Callable[[Frame], None]) -> int:
+def _painter(spec: ChunkSpec) -> Painter:
+    look, network = spec.look, load_checkpoint(spec.checkpoint).network
+    if look.quality is not Quality.REFERENCE:
+        return Stylizer(
+            network, device=spec.device, precision=spec.precision, strength=look.strength, keep_color=look.keep_color
+        )
+    teacher = load_teacher(places().teacher)
+    samples, _ = sample_frames(spec.clip, look.size, SAMPLES)
+    return ReferencePainter(
+        network,
+        teacher,
+        _styles(look),
+        [style.weight for style in look.styles],
+        samples,
+        brush=look.brush,
+        keep_color=look.keep_color,
+        strength=look.strength,
+        device=spec.device,
+        precision=spec.precision,
+    )
+
+
+def _styles(look: Look) -> list[torch.Tensor]:
+    return [torch.from_numpy(load_style(s.path, 2048).copy()).permute(2, 0, 1).float() / 255 for s in look.styles]
+
+
+def _pipeline(spec: ChunkSpec, reader: Reader, painter: Painter, wanted: Layout, write: Callable[[Frame], None]) -> int:
     done, told, started = 0, time.monotonic(), time.monotonic()
     times, ended = [], started
+
+    def alive(share: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            fps = round((done + share) / (told - started), 4)
+            _tell(Line("progress", spec.id, done=done, total=len(spec.frames), fps=fps))
+
+    if isinstance(painter, ReferencePainter):
+        # A frame takes minutes: who says nothing for long is taken for dead.
+        painter.progress = lambda step, steps: alive(step / steps)
 
     def paint(frame: Frame) -> Frame:
         return Frame(painter.frame(frame.planes, reader.layout, wanted, spec.size), frame.time, frame.duration)
 
-    for _ in _apart(_each(write, _apart(map(paint, _apart(iter(reader)))))):
+    if isinstance(painter, Stylizer):
+        painter.tell = lambda text: _tell(Line("note", spec.id, text=text))
+    lanes = painter.lanes if isinstance(painter, Stylizer) else 1
+    threads = max(1, torch.get_num_threads() // lanes)
+    painted = abreast(paint, apart(iter(reader), AHEAD), lanes, lambda: torch.set_num_threads(threads))
+    for _ in apart(_each(write, apart(painted, AHEAD)), AHEAD):
         done += 1
         now = time.monotonic()
         times.append(round(1000 * (now - ended), 2))
@@ -212,44 +253,6 @@ def _each(act: Callable[[T], None], items: Iterator[T]) -> Iterator[None]:
     for item in items:
         act(item)
         yield
-
-
-def _apart(items: Iterator[T]) -> Iterator[T]:
-    """The same items, made in a thread of their own, at most AHEAD of whoever takes them. Errors come through."""
-    ready: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(AHEAD)
-    stopped = threading.Event()
-
-    def put(what: tuple[bool, T | BaseException | None]) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(what, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def make() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:
-            put((False, error))
-
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, item = ready.get()
-            if not more:
-                if item is not None:
-                    raise item  # type: ignore[misc]
-                return
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def _clear(path: Path) -> None:

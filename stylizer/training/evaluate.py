@@ -18,11 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stylizer.colour import planes_to_rgb
 from stylizer.fit import fit
 from stylizer.jobs import FrameRange, Quality
 from stylizer.losses import outside, relative, style_loss, style_targets
 from stylizer.samples import sample_frames
-from stylizer.stylize import Stylizer, planes_to_rgb, scaled
+from stylizer.stylize import Stylizer, scaled
 from stylizer.training.measures import Lpips, Paint, distances, grid, noise_gain, shift_error, warp_errors
 from stylizer.training.peers import FastNeuralStyle, MicroAST
 from stylizer.training.teacher import TEACHER, Teacher
