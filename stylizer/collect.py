@@ -9,7 +9,7 @@ from stylizer.backend import Backend, Phase, Report
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError, StylizerError
 from stylizer.estimate import Measurement
 from stylizer.files import digest_of
-from stylizer.jobs import FINISHED, ChunkState, JobState
+from stylizer.jobs import FINISHED, ChunkState, JobState, Quality
 from stylizer.rows import Fit
 from stylizer.work import Given, Run, anew, fail, reject, spec_of
 
@@ -124,7 +124,8 @@ def _finished(run: Run, what: Given, report: Report, path: Path) -> None:
                 digest=report.digest,
                 finished_at=run.clock(),
             )
-        if pace and report.worker:
+        # How long a reference painting takes says nothing of the network's speed.
+        if pace and report.worker and (step or job.look.quality is not Quality.REFERENCE):
             width, height = run.media.size(job)
             store.measure(Measurement(report.worker, job.precision, width, height, fps, step, run.clock()))
 

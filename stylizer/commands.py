@@ -30,6 +30,7 @@ from stylizer.jobs import (
     JobState,
     Look,
     MediaKind,
+    Quality,
 )
 from stylizer.ledger import Money, RunnerRow
 from stylizer.rows import Tally
@@ -136,6 +137,7 @@ def add(
     source or a style, or if another unfinished job writes it.
     """
     output = output.absolute()
+    backend = _place(look, backend)
     _check_output(clip, look, output)
     key = key_of(clip, look, encoding, output, precision)
     with store.transaction():
@@ -166,6 +168,16 @@ def add(
         elif known.desired is not Desired.RUN:
             store.note(known.id, None, "resumed", "It goes on.")
         return store.job(known.id)
+
+
+def _place(look: Look, backend: str) -> str:
+    """The backend that a look may be painted on if this one is asked for; ConfigError if there is none."""
+    if look.quality is not Quality.REFERENCE:
+        return backend
+    if backend not in ("", "auto", "local"):
+        hint = "Leave --backend out, or choose --quality high."
+        raise ConfigError(f"The quality reference is painted on this machine alone, not on {backend}.", hint=hint)
+    return "local"
 
 
 def cancel(store: Store, job: int, work: Path | None = None) -> Job:
@@ -220,6 +232,7 @@ def send_to(store: Store, job: int, backend: str) -> Job:
     """Let another backend (or auto) have what is still to be painted of a job. ConfigError if it is finished."""
     with store.transaction():
         found = store.job(job)
+        backend = _place(found.look, backend)
         if found.state in FINISHED:
             raise ConfigError(f"Job {job} is {found.state}.", hint=f"To try it elsewhere: stylizer retry {job} --backend ‥")
         return store.change(job, "placed", f"What is left of it goes to {backend}.", backend=backend)
@@ -234,7 +247,7 @@ def retry(store: Store, job: int, backend: str = "") -> Job:
         if found.state not in (JobState.FAILED, JobState.CANCELLED):
             hint = f"To paint it anew: stylizer redo {job}" if found.state is JobState.DONE else ""
             raise ConfigError(f"Job {job} is {found.state}; only a failed or cancelled one can be tried again.", hint=hint)
-        store.change(job, desired=Desired.RUN, backend=backend or found.backend)
+        store.change(job, desired=Desired.RUN, backend=_place(found.look, backend or found.backend))
         return _queue_again(store, found, "It is tried again.")
 
 
@@ -331,7 +344,12 @@ def at_work(store: Store, jobs: Collection[int] | None = None) -> AtWork:
         active = [job for job in store.jobs(ACTIVE) if jobs is None or job.id in jobs]
         queued = [number for number in store.ids((JobState.QUEUED,)) if jobs is None or number in jobs]
         shown = [*active, *map(store.job, queued[:MOST_WAITING])]
-        views = tuple(view(store, job, store.tally(job.id) if job.state in ACTIVE else None, known, None) for job in shown)
+        views = tuple(
+            view(store, job, store.tally(job.id), known, None, tuple(store.money(job.id)))
+            if job.state in ACTIVE
+            else view(store, job, None, known, None)
+            for job in shown
+        )
     return AtWork(views, len(queued) - len(shown) + len(active))
 
 
@@ -359,7 +377,7 @@ def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tupl
     warm = [
         chunk.fps
         for chunk in (store.chunks(job.id, (ChunkState.RUNNING,)) if tally.running else ())
-        if chunk.fps > 0 and chunk.frames_done >= WARM_FRAMES
+        if chunk.fps > 0 and chunk.frames_done >= (1 if job.look.quality is Quality.REFERENCE else WARM_FRAMES)
     ]
     return time_left(job, tally, (store.rates(job.id) if tally.done else []) + warm, known)
 
@@ -372,6 +390,8 @@ def time_left(job: Job, tally: Tally, own: Sequence[float], known: Sequence[Meas
     if own:
         # The median: one chunk that hung or was cheap says little of the others.
         return left / (statistics.median(own) * max(1, tally.running)), "this job's own pace"
+    if job.look.quality is Quality.REFERENCE:
+        return None, ""
     width, height = job.clip.width, job.clip.height
     if job.look.size:
         scale = job.look.size / max(width, height)

@@ -226,7 +226,9 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Something that stays to be read, above the bars."""
-        if not self._as_json and not self._quiet:
+        if self._live:
+            self._live.console.print(Text(text, "dim"))
+        elif not self._as_json and not self._quiet:
             talk(text)
 
     def update(self, found: AtWork, events: Iterable[Event] = ()) -> None:

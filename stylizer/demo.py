@@ -40,20 +40,19 @@ from stylizer.work import Media
 
 PAST = 420.0
 """Seconds that the demo has lived through when it is shown."""
-STEP = 3.0
+STEP = 1.0
 """Of them, in a turn of the runner."""
 RECENT = 20.0
 """Of them, for which there are pictures."""
 JOINING = 1.5
 """Seconds that it takes to put a clip together."""
-EVERY = 45.0
-"""Seconds between two clips that come later."""
-MOST_KEPT = 24
+MOST_KEPT = 60
 """Finished jobs; older ones are forgotten."""
 READY = "ready"
 PATIENCE = 30.0
-NODES = {"tvmps-7c1f": 33.0, "tvmps-20ae": 33.0, "tvmps-b94d": 31.0}
+NODES = {"tvmps-7c1f": 58.0, "tvmps-20ae": 58.0, "tvmps-b94d": 55.0, "tvmps-e05a": 58.0, "tvmps-41d8": 56.0}
 """Frames a second of each."""
+FIT_STEPS = 300
 FRAME = (1920, 1080)
 """Pixels of all clips."""
 SIZE, PRICE = "Standard_NC24ads_A100_v4", Decimal("1.47")
@@ -64,7 +63,7 @@ burst = "always"    # so that there is something to see in the cloud
 max_cost_day = 2.5  # of imagined money
 
 [azure]
-nodes = 3
+nodes = 5
 vm_size = "Standard_NC24ads_A100_v4"
 """
 
@@ -142,7 +141,7 @@ class Clock:
         else:
             self._now += STEP
             # What is checked or joined aside is to be done within a step.
-            time.sleep(0.002)
+            time.sleep(0.001)
 
 
 class Script:
@@ -157,9 +156,8 @@ class Script:
         drawn = demo_pictures.draw_styles(folder / "styles", seed)
         self._styles = [(path, digest_of(path)) for path in drawn]
         self._coming = list(SCENES)
-        self._later = cycle(enumerate(LATER))
-        self._next_at = EVERY / 2
-        self._count = 0
+        self._later = enumerate(cycle(LATER))
+        self._next_at = LATER[0].at
         self.media = Media(
             check=lambda clip: None,
             size=_size,
@@ -169,7 +167,7 @@ class Script:
         )
 
     def backend(self, name: str) -> Backend:
-        """This machine, with two unequal GPUs; or three rented ones that may be taken away."""
+        """This machine, with two unequal GPUs; or rented ones that may be taken away."""
         if name == "azure":
             return FakeBackend(
                 name=name,
@@ -177,14 +175,21 @@ class Script:
                 workers=NODES,
                 clock=self._clock,
                 price=PRICE,
-                boot=18.0,
-                linger=25.0,
+                boot=9.0,
+                linger=7.0,
+                fit_steps=FIT_STEPS,
                 size=SIZE,
                 script=self._fate_there,
                 write=self._write,
             )
         return FakeBackend(
-            name="local", kind="cuda", workers=GPUS, clock=self._clock, script=self._fate_here, write=self._write
+            name="local",
+            kind="cuda",
+            workers=GPUS,
+            clock=self._clock,
+            fit_steps=FIT_STEPS,
+            script=self._fate_here,
+            write=self._write,
         )
 
     def bring(self, store: Store) -> None:
@@ -193,16 +198,17 @@ class Script:
         while self._coming and self._coming[0].at <= now:
             self._add(store, self._coming.pop(0))
         if now >= self._next_at:
-            self._next_at = now + EVERY
             number, scene = next(self._later)
-            take = self._count // len(LATER) + 2
-            stem, dot, suffix = scene.name.rpartition(".")
-            self._add(store, replace(scene, name=f"{stem}, take {take}{dot}{suffix}", styles=((number + take) % 8,)))
+            self._next_at = now + LATER[(number + 1) % len(LATER)].at
+            if take := number // len(LATER):
+                stem, dot, suffix = scene.name.rpartition(".")
+                style = (scene.styles[0] + 3 * take) % len(self._styles)
+                scene = replace(scene, name=f"{stem}, take {take + 1}{dot}{suffix}", styles=(style,))
+            self._add(store, scene)
             for job in [job for job in store.jobs(tuple(FINISHED)) if job.state is JobState.DONE][:-MOST_KEPT]:
                 commands.remove(store, job.id)
 
     def _add(self, store: Store, scene: Scene) -> None:
-        self._count += 1
         path = self._clips / scene.name
         frames = round(scene.seconds * scene.rate)
         from stylizer.demo_media import write_clip  # noqa: PLC0415  # PyAV

@@ -73,11 +73,11 @@ def estimate(
         from backends.azure.planner import plans as all_plans
         from backends.azure.prices import prices, sizes
 
-        names = {config.azure.vm_size: None, **{size.name: None for size in sizes() if size.gpus}}
+        names = {config.azure.vm_size: None, **{size.name: None for size in sizes() if size.gpus and not size.warning}}
         prices(config.azure.region, names, here.cache)
         lives = lived(here.store.parent / "azure")
         plans = all_plans(found, look, config, [*names], known, lives)
-        offers += [_rented(one) for one in _worth_a_look(plans)]
+        offers += [_rented(one) for one in (plans if chosen else _worth_a_look(plans))]
     if as_json:
         places = [
             {"backend": one.backend, "where": one.where, "seconds": one.seconds, "cost": one.cost, "basis": one.basis}
@@ -85,7 +85,13 @@ def estimate(
         ]
         console.answer(clip=str(found.path), frames=found.frames, duration=found.duration, places=places)
         return
-    console.show(_table(offers))
+    console.show(_by_size(plans) if chosen == "azure" else _table(offers))
+    if plans:
+        quickest = min(plans, key=lambda one: (round(one.seconds / 30), one.cost))
+        console.talk(f"The cheapest: {plans[0].sentence}.\nThe fastest:  {quickest.sentence}.")
+    if chosen == "azure":
+        facts = dict.fromkeys(fact for one in plans for fact in one.basis.split("; "))
+        console.talk(f"What these rest on: {'; '.join(facts)}.", "dim")
     if elsewhere:
         console.talk(elsewhere, "yellow")
     if chosen == "azure":
@@ -126,7 +132,7 @@ def _worth_a_look(plans: Sequence[Plan]) -> list[Plan]:
 
 def _rented(one: Plan) -> Offer:
     machines = f"{one.nodes} x {one.size.removeprefix('Standard_')} {'Spot' if one.spot else 'dedicated'}"
-    return Offer("azure", machines, one.seconds, f"{one.cost:.2f} {one.currency}", one.basis)
+    return Offer("azure", machines, one.seconds, f"{screen.amount(one.cost)} {one.currency}", one.basis)
 
 
 def _table(offers: Sequence[Offer]) -> Table:
@@ -136,6 +142,23 @@ def _table(offers: Sequence[Offer]) -> Table:
     for one in offers:
         took = "?" if one.seconds is None else screen.duration(one.seconds)
         table.add_row(one.backend, Text(one.where), took, one.cost or "-", Text(one.basis, "dim"))
+    return table
+
+
+def _by_size(plans: Sequence[Plan]) -> Table:
+    """A line for each VM size, the cheapest first: Spot and dedicated, on one machine and on as many as there may be."""
+    most = max(one.nodes for one in plans)
+    kinds = [(spot, nodes) for spot in (True, False) for nodes in sorted({1, most})]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(f"{plans[0].currency}; *: measured", no_wrap=True)
+    for spot, nodes in kinds:
+        table.add_column(f"{nodes} {'Spot' if spot else 'dedicated'}", justify="right", no_wrap=True)
+    for size in dict.fromkeys(one.size for one in plans):
+        found = {(one.spot, one.nodes): one for one in plans if one.size == size}
+        cells = [found.get(kind) or found.get((kind[0], 1)) for kind in kinds]
+        mark = "*" if "as measured" in next(iter(found.values())).basis else ""
+        words = [f"{one.seconds / 60:.0f} min {one.cost:.{2 if one.cost >= 1 else 3}f}" if one else "" for one in cells]
+        table.add_row(Text(size.removeprefix("Standard_") + mark), *words)
     return table
 
 

@@ -85,6 +85,8 @@ class Quality(StrEnum):
     """No fit: the style encoder's guess, calibrated on the clip."""
     STANDARD = "standard"
     HIGH = "high"
+    REFERENCE = "reference"
+    """The standard fit, then every frame optimised pixel by pixel: for stills and short clips, on this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,32 @@ def cost_words(view: JobView) -> str:
     return f"{spent:.2f}{limit} {view.money[0].meter.currency}"
 
 
+def meter_words(view: JobView) -> str:
+    """What rented machines have cost a job, and what they cost now; empty where there are none."""
+    if not view.money:
+        return ""
+    meters = [one.meter for one in view.money]
+    words = f"{amount(sum((one.spent for one in meters), Decimal(0)))} {meters[0].currency} so far"
+    per_hour = sum((one.per_hour for one in meters), Decimal(0))
+    machines = sum(node.state != "preempted" for one in meters for node in one.nodes)
+    if not per_hour:
+        return words
+    return f"{words}, {'1 machine' if machines == 1 else f'{machines} machines'} for {amount(per_hour)} an hour"
+
+
+def bill_words(view: JobView) -> str:
+    """What rented machines have cost a job that is done, and what that rests on."""
+    meters = [one.meter for one in view.money]
+    cost = f"{amount(sum((one.spent for one in meters), Decimal(0)))} {meters[0].currency}"
+    known = "" if all(one.final for one in meters) else ", and they are not all gone yet"
+    return f"Its rented machines have cost {cost}{known} ({meters[-1].basis})."
+
+
+def amount(money: Decimal) -> str:
+    """In units of its currency: cents, and of less than ten cents what can be told."""
+    return f"{money:.2f}" if money >= Decimal("0.1") or not money else f"{money:.4f}"
+
+
 def detail(found: Detail) -> RenderableType:
     """One job: its facts, its chunks as a strip, the end of its history."""
     job, tally = found.view.job, found.view.tally
@@ -213,6 +240,8 @@ def progress(views: Sequence[JobView], more: int = 0, note: str = "") -> Rendera
                 Text.assemble("  ", (plain(view.job.clip.path.name), "bold"), (f"  {look_words(view.job.look)}", "dim"))
             ]
             lines += [_bars(view)]
+            if meter := meter_words(view):
+                lines.append(Text(f"  {meter}", "dim"))
     for view in waiting:
         lines.append(Text.assemble("  ", plain(view.job.clip.path.name), (f"  {state_of(view).plain}", "dim")))
     if more:
@@ -353,7 +382,8 @@ def progress_line(view: JobView) -> str:
         words += f", {tally.fps:.1f} fps"
     if job.state is JobState.RENDERING and view.eta is not None:
         words += f", {duration(view.eta)} left"
-    return f"{plain(job.clip.path.name)}: {words}"
+    meter = meter_words(view)
+    return f"{plain(job.clip.path.name)}: {words}{'; ' if meter else ''}{meter}"
 
 
 def toml(config: Config) -> str:

@@ -65,7 +65,7 @@ def _ranges(run: Run, job: Job) -> list[FrameRange]:
         return planning.cut(job.clip, run.config.run.chunk_seconds)
     parts = planning.cut_to(job.clip, found.chunk_frames)
     count = "1 chunk" if len(parts) == 1 else f"{len(parts)} chunks of {len(parts[0])} frames"
-    money = "" if found.cost is None else f" and {found.cost:.2f} {found.currency}"
+    money = "" if found.cost is None else f" and {found.cost:.{2 if found.cost >= 1 else 3}f} {found.currency}"
     text = f"About {found.seconds / 60:.0f} min{money} on {job.backend}, without the fit, in {count} ({found.basis})."
     run.store.note(job.id, None, "machine", text)
     return parts

@@ -58,4 +58,4 @@ def demo(
     _need_terminal()
     console.talk("Setting up an imagined studio \u2026", "dim")
     with imagined(seed) as here:
-        Studio(here, gauges=ImaginedGauges).run()
+        Studio(here, gauges=ImaginedGauges, passing=True).run()

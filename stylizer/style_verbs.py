@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,13 @@ import typer
 
 from stylizer import console, screen
 from stylizer import options as o
-from stylizer.config import Config
+from stylizer.config import Config, Places
 from stylizer.errors import ConfigError, JobFailed
 from stylizer.options import settings
 from stylizer.store import Store
 
 if TYPE_CHECKING:
+    from stylizer.jobs import Clip, Look
     from stylizer.styles import Fitted
     from stylizer.wire import FitSpec
 
@@ -153,6 +155,84 @@ def styles_rm(
             console.talk(f"{one.name}  {one.title}  removed")
     if as_json:
         console.answer(removed=[one.name for one in chosen])
+
+
+@app.command("teacher")
+def styles_teacher(
+    weights: Annotated[
+        Path | None, typer.Argument(help="torchvision's vgg16-397923af.pth, or a safetensors file.", show_default=False)
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download torchvision's (528 MB, once).")] = False,
+    as_json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """VGG-16, which --quality reference looks through: where it is, bring it, fetch it. It does not ship with stylizer."""
+    place = settings()[1].teacher
+    if weights and fetch:
+        raise ConfigError("Name a file or say --fetch, not both.")
+    if fetch:
+        from stylizer.reference import fetch_teacher
+
+        with console.Bar("VGG-16", shown=not as_json and not quiet) as bar:
+            fetch_teacher(place, bar.update)
+    elif weights:
+        from stylizer.reference import keep_teacher
+
+        keep_teacher(weights, place)
+    elif not place.is_file():
+        raise ConfigError("There is no teacher yet.", hint="stylizer styles teacher --fetch downloads it, 528 MB.")
+    if as_json:
+        console.answer(teacher=str(place))
+    elif not quiet:
+        console.line(str(place))
+
+
+def before_reference(
+    clips: Sequence[Clip],
+    look: Look,
+    config: Config,
+    here: Places,
+    teacher: Path | None,
+    *,
+    device: str,
+    precision: str,
+    yes: bool,
+    quiet: bool,
+) -> None:
+    """Keep the teacher if one is named, time it, and tell how long these clips will take in quality reference.
+
+    StyleError without a usable teacher; ConfigError if it would take longer than the settings allow and `yes` is not said.
+    """
+    from stylizer.devices import choose
+    from stylizer.reference import FINE, keep_teacher, load_teacher, seconds_a_frame
+    from stylizer.stylize import best_precision
+    from stylizer.video import output_size
+
+    if teacher:
+        if teacher.suffix != ".safetensors":
+            raise ConfigError(
+                f"--teacher {teacher} is not a safetensors file.", hint=f"Convert it once: stylizer styles teacher {teacher}"
+            )
+        keep_teacher(teacher, here.teacher)
+    eye = load_teacher(here.teacher)
+    place = choose(device or config.run.device).device
+    exact = best_precision(place.name) if precision == "auto" else precision
+    sizes = [output_size(clip, look.size) for clip in clips]
+    seconds = sum(
+        clip.frames * seconds_a_frame(eye, height, width, device=place.name, precision=exact)
+        for clip, (width, height) in zip(clips, sizes, strict=True)
+    )
+    frames = sum(clip.frames for clip in clips)
+    words = f"{screen.duration(seconds)} for {frames} {'frame' if frames == 1 else 'frames'} on {place.label}"
+    if seconds > config.limits.reference_hours * 3600 and not yes:
+        raise ConfigError(
+            f"In quality reference this takes about {words}; the limit is {config.limits.reference_hours:g} hours.",
+            hint="Choose a shorter clip, a smaller --size or --quality high; or say --yes.",
+        )
+    large = any(width * height > FINE for width, height in sizes)
+    finer = " Strokes are laid out at 1.5 megapixels; what is finer comes from the network." if large else ""
+    if not quiet:
+        console.talk(f"Every frame is optimised on its own: about {words}, as timed just now, and the fit before it.{finer}")
 
 
 def _fitted_values(one: Fitted) -> dict[str, object]:

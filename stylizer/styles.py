@@ -227,7 +227,8 @@ def checkpoint_path(clip: Clip, look: Look, weights: str, cache: Path) -> Path:
         "styles": [[style.digest, round(style.weight, 6)] for style in look.styles],
         "brush": look.brush,
         "keep_color": look.keep_color,
-        "quality": str(look.quality),
+        # A reference painting begins with the standard fit.
+        "quality": str(Quality.STANDARD if look.quality is Quality.REFERENCE else look.quality),
         "size": look.size,
         "seed": look.seed,
         "clip": clip.fingerprint,

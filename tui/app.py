@@ -38,12 +38,16 @@ SHOWN = {"1": ("studio", "Studio"), "2": ("cloud", "Cloud"), "3": ("devices", "D
 MOST_UNDONE = 50
 MOVES = ("move(", "page(", "jump(", "line(", "scroll", "command_palette", "screen.", "app.")
 """Actions of keys that nobody looks for by name."""
+LONG = 1.0
+"""Seconds that a change may take before it is said why nothing happens."""
 NEARLY = 0.8
 """Share of a budget at which a person is told."""
 
 
 class Studio(App[None]):
-    """Shows the store of `here`, and writes what is wanted into it. `clock` gives the Unix time."""
+    """Shows the store of `here`, and writes what is wanted into it. `clock` gives the Unix time. Of one that is
+    `passing` nothing goes on when it is left.
+    """
 
     TITLE = "stylizer"
     CSS_PATH = "app.tcss"
@@ -66,8 +70,10 @@ class Studio(App[None]):
         clock: Callable[[], float] = time.time,
         gauges: Callable[[], Reads] = Gauges,
         theme: str = "",
+        passing: bool = False,
     ) -> None:
         super().__init__()
+        self._passing = passing
         self.here, self.clock = here, clock
         self.now = Now()
         self.changed: Signal[Changes] = Signal(self, "changed")
@@ -161,8 +167,11 @@ class Studio(App[None]):
                 act.do(store)
 
         async with self._acting:
+            doing = asyncio.ensure_future(asyncio.to_thread(do))
+            if not (await asyncio.wait([doing], timeout=LONG))[0]:
+                self.notify("The job store is held by another program; waiting for it.", severity="warning", timeout=5)
             try:
-                await asyncio.to_thread(do)
+                await doing
             except StylizerError as error:
                 self.say(error)
                 return
@@ -188,11 +197,14 @@ class Studio(App[None]):
             self.notify("A runner is at work already.", timeout=3)
             return
         try:
-            log = desk.start_runner(self.here)
+            log = desk.start_runner(self.here, ended=lambda words: self.call_later(self._runner_ended, words))
         except OSError as error:
             self.notify(plain(f"The runner could not be started: {error}."), severity="error", markup=False)
         else:
             self.notify(plain(f"The runner starts. What it says goes to {log.name} in the logs."), timeout=4, markup=False)
+
+    def _runner_ended(self, words: str) -> None:
+        self.notify(plain(f"The runner has ended: {words}"), severity="error", timeout=12, markup=False)
 
     # ---- screens ----
 
@@ -234,11 +246,11 @@ class Studio(App[None]):
         self.theme = DAY.name if self.theme == NIGHT.name else NIGHT.name
 
     def action_leave(self) -> None:
-        """Leave at once where nothing is being painted, else ask what is to become of it."""
+        """Leave at once where there is no runner, else ask what is to become of it."""
         from tui.screens.quit import Leaving, Quit  # noqa: PLC0415
 
         chunks = sum(len(of_job) for of_job in self.now.under_way.values())
-        if not self.now.alive or not chunks or isinstance(self.screen, Quit):
+        if not self.now.alive or self._passing or isinstance(self.screen, Quit):
             self.exit()
             return
 
@@ -249,7 +261,7 @@ class Studio(App[None]):
             elif how:
                 self.exit()
 
-        self.push_screen(Quit(chunks, len(self.now.under_way)), left)
+        self.push_screen(Quit(chunks, len(self.now.under_way), self.now.runner.inbox), left)
 
     @work
     async def _end_runner(self, desired: RunnerDesired) -> None:

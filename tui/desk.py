@@ -6,18 +6,28 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from stylizer.config import Places
 from stylizer.errors import ConfigError
 
+WELL = (0, 1, 130)
+"""Exit codes of a runner that ended by itself: all is done, a job has failed, it was interrupted."""
+MOST_BYTES = 4096
+"""Of a log that are looked at."""
 
-def start_runner(here: Places, *arguments: str) -> Path:
-    """Start `stylizer work --stay` (or another command that runs jobs) as a process of its own; returns its log file."""
+
+def start_runner(here: Places, *arguments: str, ended: Callable[[str], object] = lambda words: None) -> Path:
+    """Start `stylizer work --stay` (or another command that runs jobs) as a process of its own; returns its log file.
+
+    `ended` is called in a thread, should it end otherwise than well while we are here, with what it said last.
+    """
     command = [sys.executable, "-m", "stylizer", *(arguments or ("work", "--stay")), "--quiet"]
     here.logs.mkdir(parents=True, exist_ok=True)
     log = here.logs / "runner.txt"
     with log.open("ab") as stream:
+        begun = log.stat().st_size
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, creationflags=flags)
@@ -25,9 +35,26 @@ def start_runner(here: Places, *arguments: str) -> Path:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
             )
-    # While we are here an ended runner is our child; somebody has to ask how it ended, or the system keeps it.
-    threading.Thread(target=process.wait, daemon=True).start()
+
+    def wait() -> None:
+        # While we are here an ended runner is our child; somebody has to ask how it ended, or the system keeps it.
+        code = process.wait()
+        if code not in WELL:
+            ended(last_words(log, begun) or (f"killed by signal {-code}" if code < 0 else f"exit code {code}"))
+
+    threading.Thread(target=wait, daemon=True).start()
     return log
+
+
+def last_words(log: Path, begun: int) -> str:
+    """The last two lines (an error and its hint) that were written to the log after so many bytes; empty if there are none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(begun, log.stat().st_size - MOST_BYTES))
+            lines = stream.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return " ".join([line.strip() for line in lines if line.strip()][-2:])
 
 
 def open_file(path: Path) -> None:

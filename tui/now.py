@@ -154,9 +154,9 @@ class Now:
         return JobView(found, tally, fps, eta, basis, elapsed, None, self.money.get(job, ()))
 
     def workers(self) -> dict[str, tuple[str, float]]:
-        """Who paints now: backend and frames a second of each worker."""
+        """Who paints now: backend and frames a second of each worker. Nobody does where the runner is gone."""
         found: dict[str, tuple[str, float]] = {}
-        for chunks in self.under_way.values():
+        for chunks in self.under_way.values() if self.alive else ():
             for chunk in chunks.values():
                 if chunk.state is ChunkState.RUNNING and chunk.worker:
                     found[chunk.worker] = chunk.backend, found.get(chunk.worker, ("", 0.0))[1] + chunk.fps
@@ -164,7 +164,8 @@ class Now:
 
     def nodes(self) -> list[Node]:
         """All machines that are rented now."""
-        return [node for of_job in self.money.values() for one in of_job for node in one.meter.nodes]
+        meters = (one.meter for of_job in self.money.values() for one in of_job)
+        return [node for meter in meters if not meter.final for node in meter.nodes]
 
     def spent(self, now: float) -> Decimal:
         """Money of the local day of that time."""

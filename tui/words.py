@@ -52,12 +52,17 @@ def percent(share: float) -> str:
     return f"{min(99, round(100 * share)) if share < 1 else 100}%"
 
 
+def amount(money: float) -> str:
+    """With cents; what is less than one is not nothing."""
+    return "<0.01" if 0 < money < 0.005 else f"{money:.2f}"
+
+
 def spent(view: JobView) -> tuple[str, str]:
     """What a job has cost with the currency, and of how much it may; empty where it costs nothing."""
     if not view.money:
         return "", f"of {view.job.max_cost:.2f}" if view.job.max_cost else ""
-    amount = sum(float(one.meter.spent) for one in view.money)
-    return f"{amount:.2f} {view.money[0].meter.currency}", f"of {view.job.max_cost:.2f}" if view.job.max_cost else ""
+    spent = sum(float(one.meter.spent) for one in view.money)
+    return f"{amount(spent)} {view.money[0].meter.currency}", f"of {view.job.max_cost:.2f}" if view.job.max_cost else ""
 
 
 def style_words(look: Look) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylizer.backend import names
-from stylizer.config import Config
+from stylizer.config import CHOICES, Config
 from stylizer.errors import BackendError, ConfigError, InputError, StyleError, StylizerError
 from stylizer.files import digest_of, settle
 from stylizer.inbox.prober import Prober
@@ -233,6 +233,7 @@ def check(asked: Asked) -> None:
     for key, value, known in (
         ("backend", asked.backend, ["auto", *names()]),
         ("precision", asked.precision, ["auto", "fp32", "bf16", "fp16"]),
+        ("quality", asked.quality, CHOICES["quality"]),
     ):
         if value not in known:
             raise ConfigError(f"The {key} {value!r} is not one of {', '.join(known)}.")

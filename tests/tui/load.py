@@ -3,7 +3,8 @@
     python -m tests.tui.load [--seconds 60] [--jobs 2000] [--chunks 20000] [--rate 50]
 
 opens the studio in a terminal of its own (a pty), presses keys, and prints how long a key takes to be painted, how much of
-one core the studio takes, and how its memory grows. Not for Windows, which has no pty.
+one core the studio takes, and how its memory grows; where it takes longer, a line a minute too. Not for Windows, which has
+no pty.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -32,6 +34,7 @@ from stylizer.store import Store
 
 KEYS = ("j", "j", "j", "k", "j", "j", "k", "G", "g")
 """Pressed over and over: down and up, to the end and back."""
+SAMPLE_SECONDS = 60.0
 KEY_SECONDS = 0.23
 """Between two keys; no multiple of the time between two paints."""
 AT_WORK = 32
@@ -209,11 +212,15 @@ def measure(seconds: float, jobs: int, chunks: int, rate: float) -> Found:
             settle = min(10.0, seconds / 4)
             time.sleep(settle)
             before, begun, rss = process.cpu_times(), time.monotonic(), process.memory_info().rss
+            sample = begun + SAMPLE_SECONDS
             while time.monotonic() < begun + seconds:
+                if time.monotonic() > sample:
+                    sample += SAMPLE_SECONDS
+                    _say(process, time.monotonic() - begun, _busy(process, before))
                 sent.append(time.monotonic())
                 os.write(ours, KEYS[len(sent) % len(KEYS)].encode())
                 time.sleep(KEY_SECONDS)
-            after, took, end = process.cpu_times(), time.monotonic() - begun, process.memory_info().rss
+            busy, took, end = _busy(process, before), time.monotonic() - begun, process.memory_info().rss
         finally:
             shown.kill()
             shown.wait()
@@ -225,9 +232,18 @@ def measure(seconds: float, jobs: int, chunks: int, rate: float) -> Found:
             os.close(ours)
         seen = [float(line) for line in paints.read_text(encoding="utf-8").split()]
     waits = sorted(1000 * (seen_at - sent_at) for sent_at, seen_at in zip(sent, seen, strict=False))
-    busy = (after.user + after.system - before.user - before.system) / took
     cuts = statistics.quantiles(waits, n=20)
-    return Found(len(waits), cuts[9], cuts[18], waits[-1], busy, rss / 1e6, end / 1e6, told["updates"])
+    return Found(len(waits), cuts[9], cuts[18], waits[-1], busy / took, rss / 1e6, end / 1e6, told["updates"])
+
+
+def _busy(process: psutil.Process, before: Any) -> float:
+    """Seconds of a processor that it took since then."""
+    now = process.cpu_times()
+    return float(now.user + now.system - before.user - before.system)
+
+
+def _say(process: psutil.Process, took: float, busy: float) -> None:
+    print(f"{took:6.0f} s  cpu {busy / took:6.2%}  rss {process.memory_info().rss / 1e6:6.1f} MB", flush=True)
 
 
 def _resize(terminal: int) -> None:

@@ -51,7 +51,7 @@ def quick_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Places]:
     """Where a runner would have been started; a real one would paint on after the test."""
     started: list[Places] = []
-    monkeypatch.setattr(desk, "start_runner", lambda here: (started.append(here), here.logs / "runner.txt")[1])
+    monkeypatch.setattr(desk, "start_runner", lambda here, **_: (started.append(here), here.logs / "runner.txt")[1])
     return started
 
 
@@ -164,7 +164,30 @@ def test_styles_are_blended_with_the_space_bar(tmp_path: Path, media: Path) -> N
     drive(tmp_path, act)
 
 
-def test_a_preview_is_painted_and_shown(tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_and_its_codec_are_chosen(tmp_path: Path, media: Path) -> None:
+    async def act(pilot: Pilot[None], app: Studio) -> None:
+        given = await open_form(pilot, app, str(media / "a clip [raw] 🌧.mp4"), str(media / "art.png"))
+        field, codec = app.screen.query_one("#output", Input), app.screen.query_one("#codec", Select)
+        await until(pilot, lambda: field.placeholder == "a clip [raw] 🌧.art.mp4")
+        field.value = str(media / "more" / "film.txt")
+        await until(pilot, lambda: "cannot be written as film.txt" in shown(app, "#go-said"))
+        field.value = str(media / "more" / "film.mov")
+        await until(pilot, lambda: not shown(app, "#go-said") and field.placeholder == "film.mov")
+        codec.value = "hevc"
+        field.value = str(media / "more" / "film.webm")
+        await until(pilot, lambda: "'hevc' cannot be written into .webm" in shown(app, "#go-said"))
+        field.value = str(media / "more" / "film.mkv")
+        await until(pilot, lambda: not shown(app, "#go-said") and field.placeholder == "film.mkv")
+        assert codec.value == "hevc"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: given)
+        assert given[0]
+        assert (given[0].output, given[0].encoding.codec) == (media / "more" / "film.mkv", "hevc")
+
+    drive(tmp_path, act)
+
+
+def test_a_preview_of_a_blend_is_painted_and_shown(tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLIZER_HOME", str(tmp_path))
     monkeypatch.setattr(new_job, "command", offers.command)
 
@@ -172,6 +195,11 @@ def test_a_preview_is_painted_and_shown(tmp_path: Path, media: Path, monkeypatch
         await open_form(pilot, app, str(media / "a clip [raw] 🌧.mp4"), str(media / "art.png"))
         await until(pilot, lambda: "64 x 48" in shown(app, "#clip-said") and "The style" in shown(app, "#sheet-said"))
         await until(pilot, lambda: app.screen.query_one("#offers", OptionList).option_count == 3, 60)
+        styles = opened(app).query_one("#styles", OptionList)
+        await until(pilot, lambda: styles.option_count >= 5)
+        styles.focus()
+        await pilot.press("home", "down", "space")
+        await until(pilot, lambda: "50%" in shown(app, "#style-said"))
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "for all 12 frames" in shown(app, "#sheet-said"), 120)
         assert shown(app, "#picture").count("▀") > 100

@@ -15,6 +15,9 @@ from stylizer import edit_config
 from stylizer.config import Config, load_config
 from stylizer.errors import ConfigError
 from stylizer.gauges import Gauge
+from stylizer.jobs import RunnerDesired
+from stylizer.store import Store
+from tests.jobs_for_tests import places
 from tests.tui.canned import Clock, Still, fill
 from tui.app import Studio
 from tui.columns import fit, spark
@@ -135,6 +138,25 @@ def test_help_shows_the_keys_of_the_screen_below_first(tmp_path: Path) -> None:
         assert app.screen is below
 
     drive(tmp_path, act)
+
+
+@pytest.mark.parametrize(("inbox", "words"), [("/a [b]/inbox", "watches /a [b]/inbox."), ("", "waits for clips.")])
+def test_with_an_idle_runner_it_is_asked_too(tmp_path: Path, inbox: str, words: str) -> None:
+    here = places(tmp_path)
+    with Store(here.store) as store, store.runner_lock():
+        store.begin_runner(4242, inbox)
+
+        async def run() -> None:
+            app = Studio(here, clock=Clock(), gauges=Still)
+            async with app.run_test() as pilot:
+                await until(pilot, lambda: app.now.is_open and app.now.alive)
+                await pilot.press("q")
+                await until(pilot, lambda: is_open(app, Quit))
+                assert shown(app, ".about") == f"No chunk is being painted now; the runner {words}"
+                await pilot.press("f")
+                await until(pilot, lambda: store.runner().desired is RunnerDesired.DRAIN)
+
+        asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Rented:
     @property
     def nodes(self) -> list[tuple[str, Node]]:
         """With the backend that rents each; those at work first."""
-        found = [(one.backend, node) for one in self.money for node in one.meter.nodes]
+        found = [(one.backend, node) for one in self.money if not one.meter.final for node in one.meter.nodes]
         order = list(MARKS)
         return sorted(found, key=lambda pair: (order.index(pair[1].state) if pair[1].state in MARKS else 9, pair[1].id))
 

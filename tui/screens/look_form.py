@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Select, Static
 
-from stylizer.config import Limits, LookDefaults
+from stylizer.config import CHOICES, Limits, LookDefaults
 from stylizer.errors import ConfigError
 from stylizer.jobs import Look, Quality
 
 HINTS = {
-    "strength": "0 is the photograph, 1 the painting",
-    "brush": "size of the strokes, 0.25 to 4",
-    "size": "long side in pixels; empty: as the clip",
+    "strength": "0 photograph, 1 painting",
+    "brush": "strokes, 0.25 to 4",
+    "size": "long side, pixels",
 }
 
 
@@ -26,7 +26,7 @@ class LookForm(Vertical):
     DEFAULT_CSS = """
     LookForm > Horizontal { height: 1; }
     LookForm .name { width: 10; color: $foreground-muted; }
-    LookForm Input, LookForm Select { width: 15; margin-right: 2; }
+    LookForm Input, LookForm Select { width: 15; margin-right: 1; }
     LookForm .hint { width: 1fr; color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     LookForm .hint.-wrong { color: $text-error; }
     """
@@ -39,13 +39,13 @@ class LookForm(Vertical):
         with Horizontal():
             yield Static("quality", classes="name")
             yield Select[str](
-                [(name, name) for name in Quality],
-                value=self._defaults.quality if self._defaults.quality in list(Quality) else Quality.STANDARD,
+                [(name, name) for name in CHOICES["quality"]],
+                value=self._defaults.quality if self._defaults.quality in CHOICES["quality"] else Quality.STANDARD,
                 allow_blank=False,
                 compact=True,
                 id="quality",
             )
-            yield Static("draft shows it at once; high fits longer", classes="hint")
+            yield Static("draft is the quickest", classes="hint")
         values = {"strength": f"{self._defaults.strength:g}", "brush": f"{self._defaults.brush:g}"}
         values["size"] = str(self._defaults.size or "")
         for key, value in values.items():
@@ -62,7 +62,7 @@ class LookForm(Vertical):
                 compact=True,
                 id="colours",
             )
-            yield Static("whose colours it is painted in", classes="hint")
+            yield Static("in the painting", classes="hint")
 
     def numbers(self) -> dict[str, float] | None:
         """Strength, brush and size as numbers; None where one is none, which is then said beside it."""

@@ -16,16 +16,16 @@ from textual.widgets import DirectoryTree, Footer, Input, OptionList, Select, St
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
-from stylizer import commands, screen
+from stylizer import screen
 from stylizer.config import Config, Places, load_config
 from stylizer.errors import ConfigError, StyleError, StylizerError
-from stylizer.jobs import Clip, Encoding, Job, JobState, Look
-from stylizer.store import Store
+from stylizer.jobs import Clip, Job, Look
 from tui.app import Studio
 from tui.screens.asking import asked, wrong_words
 from tui.screens.lines import Heading, Lines
 from tui.screens.look_form import LookForm, make_look
 from tui.screens.offers import Offer, command, facts, offers
+from tui.screens.output_form import Order, OutputForm, place
 from tui.screens.paths import CLIPS, PICTURES, MediaTree, PathInput, typed
 from tui.screens.sheet import Sheet
 from tui.screens.thumbnails import Known, known_styles
@@ -39,21 +39,6 @@ class NewJob(Screen[Job | None]):
 
     TITLE = "New job"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # as Textual declares it
-    DEFAULT_CSS = """
-    NewJob #top { height: 1fr; padding: 1 1 0 1; }
-    NewJob #bottom { height: 8; padding: 1 1 0 1; }
-    NewJob .pane { width: 1fr; padding: 0 1; }
-    NewJob .title { color: $foreground-muted; }
-    NewJob .said { height: auto; max-height: 3; min-height: 1; color: $foreground-muted; }
-    NewJob .said.-wrong { color: $text-error; }
-    NewJob PathInput { background: $surface; padding: 0 1; }
-    NewJob Input { background: $surface; padding: 0 1; }
-    NewJob Input:focus { background: $panel; }
-    NewJob #styles, NewJob #tree { height: 1fr; margin-top: 1; }
-    NewJob Lines > .option-list--option { padding: 0; }
-    NewJob.-narrow Sheet { display: none; }
-    NewJob #offers { height: 3; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "paint", "Paint it", priority=True),
         Binding("ctrl+r", "preview", "Preview", priority=True),
@@ -96,6 +81,7 @@ class NewJob(Screen[Job | None]):
             with Vertical(classes="pane"):
                 yield Static("Look", classes="title")
                 yield LookForm(self._config.look, id="look")
+                yield OutputForm(self._config.encoding.codec)
             with Vertical(classes="pane"):
                 yield Static("Where", classes="title")
                 yield Lines(id="offers")
@@ -287,6 +273,11 @@ class NewJob(Screen[Job | None]):
             self.query_one("#basis", Static).update("What it takes is shown once there are a clip and a style.")
             return
         self._estimate(self._clip, self._look)
+        self.query_one(OutputForm).check(self._clip, self._look)
+
+    @on(OutputForm.Checked)
+    def _output_checked(self, event: OutputForm.Checked) -> None:
+        self._say("go", event.error or "")
 
     @work(exclusive=True, group="offers")
     async def _estimate(self, clip: Clip, look: Look) -> None:
@@ -330,7 +321,8 @@ class NewJob(Screen[Job | None]):
             self._say("go", ConfigError(self._lacking()))
             return
         self._say("go", "")
-        self._add(self._clip, self._look, self._backend)
+        form = self.query_one(OutputForm)
+        self._add(Order(self._clip, self._look, self._backend, form.output, form.codec))
 
     def _lacking(self) -> str:
         if self._clip is None:
@@ -338,23 +330,13 @@ class NewJob(Screen[Job | None]):
         return "There is no style yet to paint in." if not self._styles else "The look is not usable yet; see above."
 
     @work(thread=True, exclusive=True, group="add")
-    def _add(self, clip: Clip, look: Look, backend: str) -> None:
-        from stylizer.encode import check_encoding  # noqa: PLC0415  # PyAV
-        from stylizer.output import output_path  # noqa: PLC0415  # same
-
-        config, wanted = self._config, self._config.encoding
-        encoding = Encoding(wanted.codec, None if wanted.crf < 0 else wanted.crf)
+    def _add(self, order: Order) -> None:
         try:
-            target = output_path(clip, [style.path.stem for style in look.styles], None)
-            check_encoding(target, encoding)
-            with Store(self._here.store) as store:
-                before = {job.id for job in store.jobs((JobState.DONE,))}
-                device, precision = config.run.device, config.run.precision
-                job = commands.add(store, clip, look, encoding, target, backend=backend, device=device, precision=precision)
+            job, was_painted = place(order, self._here, self._config)
         except StylizerError as error:
             self.app.call_from_thread(self._if_here, self._say, "go", error)
             return
-        if job.state is JobState.DONE and job.id in before:
+        if was_painted:
             words = f"{job.output.name} is painted already, as job {job.id}; redo paints it anew."
             self.app.call_from_thread(self._if_here, self._say, "go", words)
             return

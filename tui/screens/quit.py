@@ -1,4 +1,4 @@
-"""Quit: what is to become of the chunks that are being painted."""
+"""Quit: what is to become of the runner, and of what it paints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from stylizer.screen import plain
 from tui.screens.lines import Lines
+from tui.words import plural
 
 
 class Leaving(StrEnum):
-    """How a person leaves while something is being painted."""
+    """How a person leaves while a runner is at work."""
 
     FINISH = "finish"
     STOP = "stop"
@@ -28,7 +30,7 @@ KEYS = {"f": Leaving.FINISH, "s": Leaving.STOP, "b": Leaving.BACKGROUND}
 
 
 class Quit(ModalScreen[Leaving | None]):
-    """Asks; the answer is None for staying. `chunks` are being painted, of so many `clips`."""
+    """Asks; the answer is None for staying. `chunks` are being painted, of so many `clips`; `inbox` is what is watched."""
 
     DEFAULT_CSS = """
     Quit { align: center middle; }
@@ -48,22 +50,27 @@ class Quit(ModalScreen[Leaving | None]):
         ("k", "move(-1)", "Up"),
     ]
 
-    def __init__(self, chunks: int, clips: int) -> None:
+    def __init__(self, chunks: int, clips: int, inbox: str = "") -> None:
         super().__init__()
-        self._chunks, self._clips = chunks, clips
+        self._chunks, self._clips, self._inbox = chunks, clips, inbox
 
     def compose(self) -> ComposeResult:
-        chunks = "1 chunk" if self._chunks == 1 else f"{self._chunks} chunks"
-        clips = "1 clip" if self._clips == 1 else f"{self._clips} clips"
         with Vertical():
             yield Static("Leave the studio?", classes="title")
-            yield Static(f"{chunks} of {clips} {'is' if self._chunks == 1 else 'are'} being painted.", classes="about")
+            yield Static(self._about(), classes="about", markup=False)
             yield Lines(
                 _option("b", "Leave it running", "stylizer tui comes back to it"),
-                _option("f", "Finish these chunks", "then end"),
+                _option("f", "Finish what has begun", "then end"),
                 _option("s", "Stop now", "what is half painted starts anew"),
                 _option("esc", "Stay", ""),
             )
+
+    def _about(self) -> str:
+        if self._chunks:
+            of = f"{plural(self._chunks, 'chunk')} of {plural(self._clips, 'clip')}"
+            return f"{of} {'is' if self._chunks == 1 else 'are'} being painted."
+        waits = f"watches {plain(self._inbox)}" if self._inbox else "waits for clips"
+        return f"No chunk is being painted now; the runner {waits}."
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(KEYS.get(event.option_id or ""))

@@ -151,8 +151,10 @@ class Large(ModalScreen[None]):
 
 
 def command(clip: Path, look: Look, target: Path) -> list[str]:
-    """The command line that paints the sheet: the first style of the look, without its fit."""
-    arguments = [str(clip), "--style", str(look.styles[0].path), "--output", str(target), "--frames", str(FRAMES), "--json"]
+    """The command line that paints the sheet: a row in the look, its styles blended, without its fit."""
+    arguments = [str(clip), "--output", str(target), "--frames", str(FRAMES), "--json"]
+    arguments += [word for style in look.styles for word in ("--style", str(style.path))]
+    arguments += ["--blend", ",".join(f"{style.weight:.6g}" for style in look.styles)]
     arguments += ["--strength", f"{look.strength:g}", "--brush", f"{look.brush:g}"]
     arguments += ["--keep-color" if look.keep_color else "--no-keep-color"]
     return [sys.executable, "-m", "stylizer", "preview", *arguments]

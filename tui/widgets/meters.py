@@ -9,7 +9,7 @@ from textual.content import Content
 from stylizer.commands import JobView
 from stylizer.jobs import FINISHED, Chunk, ChunkState, JobState
 from stylizer.screen import plain
-from tui import words
+from tui import columns, words
 from tui.theme import CHUNKS
 
 MUTED = "$foreground-muted"
@@ -62,9 +62,9 @@ def money(view: JobView, width: int) -> list[Content]:
     hour = sum(float(one.meter.per_hour) for one in view.money if not one.meter.final)
     total = spent + hour * (view.eta or 0.0) / 3600
     currency = view.money[0].meter.currency
-    said = f"{spent:.2f} {currency}" + (f" · {hour:.2f} an hour" if hour else "")
+    said = f"{words.amount(spent)} {currency}" + (f" · {hour:.2f}/h" if hour else "")
     said += f" · about {total:.2f} in all" if hour and view.eta else ""
-    lines = [Content.assemble(("cost   ", MUTED), said)]
+    lines = [Content.assemble(("cost   ", MUTED), columns.fit(said, width - 7))]
     if limit:
         room = max(8, min(60, width - 28))
         tone = "$error" if spent >= limit else "$warning" if spent >= 0.8 * limit else "$success"
@@ -88,7 +88,7 @@ def fit(view: JobView, width: int) -> list[Content]:
         return []
     share = job.fit_done / job.fit_total if job.fit_total else 0.0
     done, left = words.bar(share, max(8, min(60, width - 28)))
-    said = f"step {job.fit_done} of {job.fit_total}" if job.fit_total else "it begins"
+    said = f"step {job.fit_done} of {job.fit_total}" if job.fit_total else "waits"
     return [Content.assemble(("fit    ", MUTED), (done, "$primary"), (left, "$border"), "  ", said)]
 
 

@@ -154,7 +154,7 @@ def about(view: JobView, mark: Mark) -> str:
         return words.plural(tally.frames_total, "frame")
     said = f"{mark.word} · {tally.done} of {words.plural(tally.chunks, 'chunk')}"
     if job.state is JobState.FITTING:
-        said = f"{mark.word} the look · step {job.fit_done} of {job.fit_total}" if job.fit_total else "fitting the look"
+        said = f"{mark.word} the look · step {job.fit_done} of {job.fit_total}" if job.fit_total else "waits for its fit"
     elif job.state is JobState.ASSEMBLING:
         said = f"putting {words.plural(tally.chunks, 'chunk')} together"
     return said + (f" · {tally.failed} failed" if tally.failed else "")

@@ -145,6 +145,9 @@ def trouble(now: Now, starting: bool) -> Content:
     waits = any(job.state not in FINISHED and job.desired is Desired.RUN for job in now.jobs.values())
     if starting and not now.alive:
         return Content.styled(" ◌ The runner starts …", MUTED)
+    if now.under_way and not now.alive:
+        words_of = " ✕ The runner ended in the middle of its work.  w starts another; what is painted is kept."
+        return Content.styled(words_of, "$error")
     if waits and not now.alive:
         return Content.styled(" ○ Nobody is painting.  w starts the runner.", "$warning")
     return Content("")
