@@ -2,8 +2,6 @@
 on, and what was painted lands when somebody comes back.
 """
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +17,8 @@ from tests.jobs_for_tests import chunk_spec, until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 HOUR = 3600.0
+PATIENCE = 90.0
+"""Seconds until a client of its own must have come so far; on a busy machine Python alone takes many."""
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,13 @@ folder = Path({str(account.folder)!r})
 config = Config(azure={account.settings(**settings)!r})
 backend = AzureBackend(config, check=unchanged_if_fake, pace=0.05, home=folder / "here")
 backend.submit([chunk_spec(folder, n) for n in range({chunks})])
-time.sleep(60)
+time.sleep(300)
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as client:
-        until(when)
-        client.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+        try:
+            until(when, PATIENCE)
+        finally:
+            client.kill()
     return [chunk_spec(account.folder, n).id for n in range(chunks)]
 
 
@@ -86,14 +88,14 @@ def costs_nothing_more(account: Cloud) -> None:
 def come_back(account: Cloud, names: list[str], share: float, **settings: object) -> None:
     """All of it lands here, painted once; and what it cost is known, but for such a share."""
     backend = account.backend(**settings)
-    reports = ended(backend, names)
+    reports = ended(backend, names, PATIENCE)
     assert {report.phase for report in reports.values()} == {Phase.DONE}
     for n in range(len(names)):
         spec = chunk_spec(account.folder, n)
         assert digest_of(backend.fetch(spec)) == reports[spec.id].digest
     starts = [line.split()[0] for line in (account.folder / "notes").read_text().splitlines()]
     assert sorted(starts) == sorted(names)
-    until(lambda: all(meter.final for meter in backend.meters()))
+    until(lambda: all(meter.final for meter in backend.meters()), PATIENCE)
     (meter,) = backend.meters()
     assert "while nobody looked" in meter.basis
     bill = float(account.batch.cost())
@@ -102,14 +104,14 @@ def come_back(account: Cloud, names: list[str], share: float, **settings: object
 
 def test_the_job_ends_with_its_last_task_and_takes_its_pool_along(account: Cloud) -> None:
     names = started_and_killed(account, 5, lambda: closes_itself(account))
-    until(lambda: not account.batch.account.pools)
+    until(lambda: not account.batch.account.pools, PATIENCE)
     costs_nothing_more(account)
-    come_back(account, names, 0.35)
+    come_back(account, names, 0.5)
 
 
 def test_a_job_that_was_never_closed_has_no_nodes_soon_and_ends_with_its_wall_clock(account: Cloud) -> None:
     # Killed after the tasks were added and before the job was told to end with them.
-    hangs = "from backends.azure.client import Batch; Batch.end_when_done = lambda *_: time.sleep(60)"
+    hangs = "from backends.azure.client import Batch; Batch.end_when_done = lambda *_: time.sleep(300)"
     names = started_and_killed(account, 3, lambda: tasks_ended(account, 3), hangs)
     assert not closes_itself(account)
     account.batch.clock.advance(0.5 * HOUR)
@@ -118,7 +120,7 @@ def test_a_job_that_was_never_closed_has_no_nodes_soon_and_ends_with_its_wall_cl
     assert job.state == "active" and job.pool is not None
     costs_nothing_more(account)
     assert job.state == "completed" and not account.batch.account.pools
-    come_back(account, names, 0.15)
+    come_back(account, names, 0.5)
 
 
 def test_a_task_that_never_ends_ends_with_the_wall_clock(account: Cloud, tmp_path: Path) -> None:
@@ -127,14 +129,14 @@ def test_a_task_that_never_ends_ends_with_the_wall_clock(account: Cloud, tmp_pat
     account.batch.clock.advance(5.5 * HOUR)
     assert nodes(account) > 0
     account.batch.clock.advance(HOUR)
-    until(lambda: not account.batch.account.pools)
+    until(lambda: not account.batch.account.pools, PATIENCE)
     costs_nothing_more(account)
 
 
 def test_a_named_pool_stays_without_nodes(account: Cloud) -> None:
     settings = {"pool": "warm", "keep_warm_minutes": 30.0}
     names = started_and_killed(account, 3, lambda: closes_itself(account), **settings)
-    until(lambda: tasks_ended(account, 3))
+    until(lambda: tasks_ended(account, 3), PATIENCE)
     account.batch.clock.advance(0.25 * HOUR)
     assert nodes(account) > 0
     account.batch.clock.advance(HOUR)
