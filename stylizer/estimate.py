@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from stylizer.jobs import Quality
 
-FIT_STEPS = {Quality.DRAFT: 0, Quality.STANDARD: 180, Quality.HIGH: 1000, Quality.REFERENCE: 180}
+FIT_STEPS = {Quality.DRAFT: 0, Quality.STANDARD: 160, Quality.HIGH: 1000, Quality.REFERENCE: 180}
 """Of a fit."""
 
 

@@ -42,7 +42,7 @@ from stylizer.stylize import best_precision
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 16.0
+COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 28.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 

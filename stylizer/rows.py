@@ -98,6 +98,12 @@ def _loaded(kind: type, text: str) -> Any:
     return unpack(kind, json.loads(text))
 
 
+def look(text: str) -> Look:
+    """A look's column as a value."""
+    found: Look = _loaded(Look, text)
+    return found
+
+
 def clean(text: str) -> str:
     """Text that SQLite can hold."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -120,7 +126,7 @@ def job(row: sqlite3.Row) -> Job:
     values = dict(row)
     del values["changed"]
     values["clip"] = _loaded(Clip, values["clip"])
-    values["look"] = _loaded(Look, values["look"])
+    values["look"] = look(values["look"])
     values["encoding"] = _loaded(Encoding, values["encoding"])
     values["output"] = Path(json.loads(values["output"]))
     values["state"] = JobState(values["state"])

@@ -107,6 +107,7 @@ class Runner:
             self._store.begin_runner(os.getpid(), self._inbox)
             begin(run)
             prune(self._places.logs, time.time())
+            prune_styles(run.work / "styles", self._store.styles())
             while not self._stopping:
                 row = self._store.runner()
                 if row.desired is RunnerDesired.STOP:
@@ -179,6 +180,18 @@ def prune(logs: Path, now: float) -> None:
         for path in logs.glob("*.log"):
             if path.stat().st_mtime < now - LOG_DAYS * 86400:
                 path.unlink(missing_ok=True)
+
+
+def prune_styles(kept: Path, needed: Collection[Path]) -> None:
+    """Delete the copies of style pictures that no job was made with. Only before anything is taken from an inbox: what is
+    just being looked at has no job yet.
+    """
+    # By name, a hash of the picture: the folder may be spelled differently by now.
+    homes = {path.parent.name for path in needed}
+    with suppress(OSError):
+        for folder in kept.iterdir():
+            if folder.name not in homes:
+                _clear(folder)
 
 
 def end(run: Run) -> None:

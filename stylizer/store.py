@@ -104,6 +104,11 @@ class Store(Ledger):
         found = self._query("SELECT * FROM jobs WHERE key = ?", (key,))
         return rows.job(found[0]) if found else None
 
+    def styles(self) -> set[Path]:
+        """Style pictures of all jobs, in any state: each may be painted anew."""
+        looks = [rows.look(row[0]) for row in self._query("SELECT DISTINCT look FROM jobs")]
+        return {style.path for look in looks for style in look.styles}
+
     def writing_to(self, output: Path) -> list[Job]:
         """Jobs with that output, in any state."""
         return [rows.job(row) for row in self._query("SELECT * FROM jobs WHERE output = ?", (rows.stored(output),))]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import chdir
 from typing import Annotated
 
 import typer
@@ -57,5 +58,6 @@ def demo(
 
     _need_terminal()
     console.talk("Setting up an imagined studio \u2026", "dim")
-    with imagined(seed) as here:
+    # Where one is, a new job looks for clips: here that is beside the imagined ones.
+    with imagined(seed) as here, chdir(here.store.parent):
         Studio(here, gauges=ImaginedGauges, passing=True).run()

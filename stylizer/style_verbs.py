@@ -233,6 +233,8 @@ def before_reference(
     finer = " Strokes are laid out at 1.5 megapixels; what is finer comes from the network." if large else ""
     if not quiet:
         console.talk(f"Every frame is optimised on its own: about {words}, as timed just now, and the fit before it.{finer}")
+        if frames > len(clips):
+            console.talk("It comes nearest to the style, and flickers more than the other qualities.", "yellow")
 
 
 def _fitted_values(one: Fitted) -> dict[str, object]:

@@ -152,8 +152,8 @@ class Stylizer:
                 if self.tile == tile:
                     self._halved, self.tile = True, max(SMALLEST, min(tile, max(height, width)) // 2)
                     self.tell(f"{self.device} is short of memory: from here on it paints in tiles of {self.tile} pixels.")
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if isinstance(self.network, GpuNetwork):
+                self.network.forget()
             self._by_tiles(height, width, cut, put)
 
     def _at(
@@ -244,7 +244,7 @@ def best_precision(device: str) -> str:
             stylizer = Stylizer(network, device=device, precision=precision)
             painted = stylizer.paint(picture.to(stylizer.device)).cpu()
             seconds = statistics.median(_timed(stylizer, picture) for _ in range(3))
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             continue
         exact = painted if exact is None else exact
         if (painted - exact).abs().mean() <= 1 / 255 and seconds < 0.9 * fastest:

@@ -60,7 +60,7 @@ def probe(path: Path, limits: Limits = Limits()) -> Clip:  # noqa: B008
         raise InputError(f"{path} is empty (0 bytes).", hint="Copy or download it again.")
     if facts.st_size > limits.file_gigabytes * 1e9:
         raise InputError(
-            f"{path} is {facts.st_size / 1e9:.1f} GB; the limit is {limits.file_gigabytes:g} GB.",
+            f"{path} is {facts.st_size / 1e9:.3g} GB; the limit is {limits.file_gigabytes:g} GB.",
             hint="Raise limits.file_gigabytes in the config.",
         )
     try:

@@ -53,3 +53,14 @@ def test_bands_do_not_show(network: TransformNetwork, monkeypatch: pytest.Monkey
     whole = ready(picture)
     monkeypatch.setattr(on_cpu, "BAND_BYTES", 1)
     assert torch.equal(ready(picture), whole)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_graph_on_the_card_paints_frame_after_frame(network: TransformNetwork) -> None:
+    card = torch.device("cuda")
+    ready, network = GpuNetwork(network, card, torch.float16), network.to(card)
+    for seed in range(3):
+        picture = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(seed)).to(card)
+        assert (painted(ready, network, picture) - network(picture)).abs().mean() < 0.5 / 255
+    ready.forget()
+    network.cpu()

@@ -18,7 +18,7 @@ from stylizer.backend import Phase
 from stylizer.config import PlaceDefaults
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError
 from stylizer.estimate import Measurement
-from stylizer.jobs import ChunkState, Clip, Desired, Encoding, Job, JobState
+from stylizer.jobs import ChunkState, Clip, Desired, Encoding, Job, JobState, StyleImage
 from stylizer.runner import Runner, is_whole
 from stylizer.store import Store
 from stylizer.wire import FitSpec, Spec
@@ -485,6 +485,21 @@ def test_old_logs_go_and_new_ones_stay(world: World) -> None:
         os.utime(logs / name, (time.time() - days * 86400,) * 2)
     world.run()
     assert [path.name for path in logs.iterdir()] == ["2-00000-1.log"]
+
+
+def test_kept_styles_go_when_no_job_was_made_with_them(world: World) -> None:
+    kept = world.root / "work" / "styles"
+    for name in ("aaaa", "bbbb"):
+        (kept / name).mkdir(parents=True)
+        (kept / name / "art.jpg").write_text(name)
+    given = replace(look(world.root), styles=(StyleImage(kept / "aaaa" / "art.jpg", 1.0, "aa" * 32),))
+    job = commands.add(world.store, clip(world.root), given, Encoding(), world.root / "out.mp4")
+    world.run()
+    # A job that is done may be painted anew.
+    assert world.store.job(job.id).state is JobState.DONE and [path.name for path in kept.iterdir()] == ["aaaa"]
+    world.store.remove(job.id)
+    world.run()
+    assert not list(kept.iterdir())
 
 
 # ---- real processes ----

@@ -84,15 +84,16 @@ def test_colours_are_those_of_the_standard_pixel_by_pixel(across: int, down: int
             assert (plane == back)[unclipped].all()
 
 
+@pytest.mark.parametrize("size", [(640, 80), (72, 520)], ids=str)
 @pytest.mark.parametrize("given", LAYOUTS, ids=str)
-def test_a_frame_is_its_tiles_in_every_layout(network: TransformNetwork, given: Layout) -> None:
+def test_a_frame_is_its_tiles_in_every_layout(network: TransformNetwork, given: Layout, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
     planes: list[Plane] = []
-    for shape in given.shapes(400, 304):
+    for shape in given.shapes(*size):
         codes = rng.integers(0, 2**given.depth, shape)
         planes.append(codes.astype(np.uint8) if given.depth == 8 else codes.astype(np.uint16))
-    whole = Stylizer(network, precision="bf16", tile=4096).frame(planes, given, given, (400, 304))
-    tiled = Stylizer(network, precision="bf16", tile=56).frame(planes, given, given, (400, 304))
+    whole = Stylizer(network, precision="bf16", tile=4096).frame(planes, given, given, size)
+    tiled = Stylizer(network, precision="bf16", tile=160).frame(planes, given, given, size)
     for one, other in zip(whole, tiled, strict=True):
         assert (one == other).all()
 
@@ -172,10 +173,10 @@ def _no_memory_on_the_card() -> None:
 @pytest.mark.parametrize("fail", [_no_memory_on_the_host, _no_memory_in_numpy, _no_memory_on_the_card])
 def test_out_of_memory_halves_the_tile_once_and_says_so(network: TransformNetwork, fail: Callable[[], None]) -> None:
     torch.manual_seed(4)
-    picture = torch.rand(1, 3, 720, 512)
+    picture = torch.rand(1, 3, 512, 64)
     whole = Stylizer(network, precision="fp32").paint(picture)
     painter, told = Stylizer(network, precision="fp32"), list[str]()
-    painter.tell, plenty, most = told.append, painter.network, 600 * 512
+    painter.tell, plenty, most = told.append, painter.network, 400 * 64
 
     def paint(blocks: torch.Tensor) -> torch.Tensor:
         if 4 * blocks.shape[2] * blocks.shape[3] > most:
@@ -184,7 +185,7 @@ def test_out_of_memory_halves_the_tile_once_and_says_so(network: TransformNetwor
 
     painter.network = paint
     assert torch.equal(painter.paint(picture), whole)
-    assert told == ["cpu is short of memory: from here on it paints in tiles of 360 pixels."]
+    assert told == ["cpu is short of memory: from here on it paints in tiles of 256 pixels."]
     assert torch.equal(painter.paint(picture), whole) and len(told) == 1
     most = 0
     with pytest.raises(MemoryError):

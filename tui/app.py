@@ -53,12 +53,13 @@ class Studio(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"show('{name}')", title, show=False) for key, (name, title) in SHOWN.items()),
         Binding("n", "new", "New"),
         Binding("u", "undo", "Undo", show=False),
         Binding("T", "other_theme", "Light or dark", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "leave", "Quit"),
+        # Last: they are the first to go where there is no room.
+        *(Binding(key, f"show('{name}')", title, show=key != "1") for key, (name, title) in SHOWN.items()),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
         Binding("ctrl+c", "leave", "Quit", show=False, priority=True),
     ]

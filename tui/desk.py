@@ -47,7 +47,7 @@ def start_runner(here: Places, *arguments: str, ended: Callable[[str], object] =
 
 
 def last_words(log: Path, begun: int) -> str:
-    """The last two lines (an error and its hint) that were written to the log after so many bytes; empty if there are none."""
+    """The last two lines (an error and its hint) of the log after so many bytes; empty if there are none."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(begun, log.stat().st_size - MOST_BYTES))

@@ -234,6 +234,8 @@ class Intake:
                     if path not in self._todo:
                         self._judge(thing, future.result())
         for path in [path for path, (_, _, future) in self._comparing.items() if future.done()]:
+            if time.perf_counter() > until:
+                return
             ready, twin, same = self._comparing.pop(path)
             if same.result():
                 self._follow(ready, twin)

@@ -30,6 +30,7 @@ from stylizer.jobs import ChunkState, Clip, Encoding, FrameRange, Job, JobState,
 from stylizer.ledger import Arrival, Found
 from stylizer.store import Store
 from tests.jobs_for_tests import places
+from tests.tui.grid import grid
 from tui.app import Studio
 
 NOON = time.mktime((2026, 6, 1, 12, 0, 0, 0, 0, -1))
@@ -219,18 +220,22 @@ def picture(app: App[None]) -> str:
 
 
 def check_picture(app: App[None], name: str) -> None:
-    """Compare what the app shows with snapshots/NAME.svg; with SNAPSHOT_UPDATE=1 in the environment that is written."""
+    """Compare what the app shows with snapshots/NAME.txt; with SNAPSHOT_UPDATE=1 in the environment that is written."""
     if sys.platform == "win32":
         pytest.skip("paths look otherwise here")
-    kept = Path(__file__).parent / "snapshots" / f"{name}.svg"
-    shown = picture(app)
+    kept = Path(__file__).parent / "snapshots" / f"{name}.txt"
+    shown = grid(picture(app))
     if os.environ.get("SNAPSHOT_UPDATE"):
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(shown, encoding="utf-8")
     elif not kept.exists() or kept.read_text(encoding="utf-8") != shown:
-        other = Path(tempfile.gettempdir()) / f"stylizer-{name}.svg"
+        other = Path(tempfile.gettempdir()) / f"stylizer-{name}.txt"
         other.write_text(shown, encoding="utf-8")
-        raise AssertionError(f"{name} looks otherwise: compare {other} with {kept}; SNAPSHOT_UPDATE=1 takes it over.")
+        other.with_suffix(".svg").write_text(picture(app), encoding="utf-8")
+        raise AssertionError(
+            f"{name} looks otherwise: compare {other} with {kept}, or look at the .svg beside it; "
+            "SNAPSHOT_UPDATE=1 takes it over."
+        )
 
 
 HERE: list[tuple[str, str, float]] = [("local", CUDA0, 46.1), ("local", CUDA1, 19.2)]

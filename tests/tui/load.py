@@ -20,6 +20,8 @@ import sys
 import tempfile
 import threading
 import time
+from bisect import bisect
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -231,9 +233,17 @@ def measure(seconds: float, jobs: int, chunks: int, rate: float) -> Found:
             updater.wait()
             os.close(ours)
         seen = [float(line) for line in paints.read_text(encoding="utf-8").split()]
-    waits = sorted(1000 * (seen_at - sent_at) for sent_at, seen_at in zip(sent, seen, strict=False))
+    waits = sorted(_waits(sent, seen))
     cuts = statistics.quantiles(waits, n=20)
     return Found(len(waits), cuts[9], cuts[18], waits[-1], busy / took, rss / 1e6, end / 1e6, told["updates"])
+
+
+def _waits(sent: list[float], seen: list[float]) -> Iterator[float]:
+    """Milliseconds from each key to the first paint of a key after it."""
+    for at in sent:
+        n = bisect(seen, at)
+        if n < len(seen):
+            yield 1000 * (seen[n] - at)
 
 
 def _busy(process: psutil.Process, before: Any) -> float:

@@ -131,7 +131,7 @@ def test_verbs_are_for_this_job(tmp_path: Path) -> None:
 def test_money_against_its_limit(tmp_path: Path) -> None:
     async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
         await settle(pilot, lambda: "2.14 USD" in text(app, "#meters"))
-        assert "4.41 an hour" in text(app, "#meters") and "43% of 5.00" in text(app, "#meters")
+        assert "4.41/h" in text(app, "#meters") and "43% of 5.00" in text(app, "#meters")
 
     on_job(tmp_path, "salt", steps)
 

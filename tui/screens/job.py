@@ -142,7 +142,8 @@ class JobScreen(JobVerbs):
         head, width = self.query_one("#head", Static), self.query_one("#head").content_size.width
         done, left = words.bar(words.share_of(view), max(1, width))
         tone = mark_of(view.job).tone
-        head.update(Content("\n").join([detail.title(view, width), Content.assemble((done, f"${tone}"), (left, "$border"))]))
+        title = [detail.title(view, width), Content.assemble((done, f"${tone}"), (left, "$border"))]
+        head.update(Content("\n").join(title), layout=False)
         width = said.content_size.width
         lines = [
             *meters.fit(view, width),
@@ -151,7 +152,8 @@ class JobScreen(JobVerbs):
             *detail.facts(view, width, short=False),
         ]
         lines.append(_counts(view.tally.chunks, chunks, strip.legend))
-        said.update(Content("\n").join(lines))
+        # Only another height is laid out anew: that paints all of the screen, pictures too.
+        said.update(Content("\n").join(lines), layout=len(lines) != said.content_size.height)
         self._show_chunk()
         self.verbs_changed()
         if not self._shows_log:
@@ -160,7 +162,9 @@ class JobScreen(JobVerbs):
     def _show_chunk(self) -> None:
         chosen = self.chosen
         hint = Content.styled("← → choose a chunk, e the next that failed", "$foreground-muted")
-        self.query_one("#chunk", Static).update(meters.chunk(chosen) if chosen else hint)
+        shown, words_of = self.query_one("#chunk", Static), meters.chunk(chosen) if chosen else hint
+        if words_of != shown.content:
+            shown.update(words_of)
 
     def _show_lines(self) -> None:
         lines, heading = self.query_one(Lines), self.query_one("#heading", Static)
@@ -177,7 +181,8 @@ class JobScreen(JobVerbs):
             what = "History"
         other = "history" if self._shows_log else "log"
         follow = "follows, f ends it" if lines.following else "f follows the end"
-        heading.update(Content.assemble((what, "bold"), (f"   l {other} · / search · {follow}", "$foreground-muted")))
+        keys = f"   l {other} · / search · {follow}"
+        heading.update(Content.assemble((what, "bold"), (keys, "$foreground-muted")), layout=False)
 
     def _log_name(self) -> str:
         """The chosen chunk's, else that of one being painted, else of the fit."""

@@ -14,7 +14,7 @@ from stylizer.errors import ConfigError
 from stylizer.jobs import Look, Quality
 
 HINTS = {
-    "strength": "0 photograph, 1 painting",
+    "strength": "0 clip, 1 painting",
     "brush": "strokes, 0.25 to 4",
     "size": "long side, pixels",
 }
@@ -45,7 +45,7 @@ class LookForm(Vertical):
                 compact=True,
                 id="quality",
             )
-            yield Static("draft is the quickest", classes="hint")
+            yield Static("draft is quickest", classes="hint")
         values = {"strength": f"{self._defaults.strength:g}", "brush": f"{self._defaults.brush:g}"}
         values["size"] = str(self._defaults.size or "")
         for key, value in values.items():

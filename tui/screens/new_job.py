@@ -78,7 +78,7 @@ class NewJob(Screen[Job | None]):
                 yield Lines(id="styles")
             yield Sheet(classes="pane")
         with Horizontal(id="bottom"):
-            with Vertical(classes="pane"):
+            with Vertical(classes="pane", id="form"):
                 yield Static("Look", classes="title")
                 yield LookForm(self._config.look, id="look")
                 yield OutputForm(self._config.encoding.codec)

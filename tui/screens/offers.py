@@ -43,9 +43,9 @@ class Offer:
     def line(self, width: int) -> Content:
         """In so many columns: place, what it is where there is room for it, time, money."""
         seconds = "—" if self.seconds is None else screen.duration(self.seconds)
-        room = width - 34
+        room, time = width - 34, min(13, max(8, width - 21))
         about = [(self.about, room, "")] if room >= 12 else [("", max(0, room), "")]
-        return row((self.backend, 6, "bold"), *about, (seconds, -13, "$accent"), (self.cost, -9, "$accent"))
+        return row((self.backend, 6, "bold"), *about, (seconds, -time, "$accent"), (self.cost, -9, "$accent"))
 
 
 def facts(clip: Clip) -> str:
