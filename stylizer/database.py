@@ -181,7 +181,7 @@ def complaint(path: Path, error: Exception) -> StoreError:
         return StoreError(f"The disk of the job store {path} is full.", hint="Free some space; the same command carries on.")
     if code == sqlite3.SQLITE_IOERR:
         hint = "Free some space there, or see whether the disk is in order; the same command carries on."
-        return StoreError(f"The disk of the job store {path} cannot be written or read ({error}); it may be full.", hint=hint)
+        return StoreError(f"The disk of the job store {path} is not to be written ({error}); it may be full.", hint=hint)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT):
         hint = "Move the file away (a new one is made), or bring it back from a backup; painted files are not touched."
         return StoreError(f"The job store {path} is damaged: {error}.", hint=hint)

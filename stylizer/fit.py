@@ -39,6 +39,9 @@ from stylizer.muon import Descent
 from stylizer.network import Calibration, Modulation, PerceptualEncoder, StyleEncoder, TransformNetwork, fold
 from stylizer.stylize import best_precision
 
+FLAT = 0.02
+"""Standard deviation of samples below which they tell the network nothing."""
+
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
@@ -195,11 +198,21 @@ def calibrated(
     device: torch.device,
 ) -> TransformNetwork:
     """The base, its statistics taken on the samples (at output scale), folded with the style code to a plain network."""
+    seen = crops(samples, min(12, max(4, len(samples))), 384, random)
     live = TransformNetwork(transform.dims).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     live.load_state_dict(transform.state_dict())
     norm = Calibration(Modulation(style.code.float(), encoder.layers))
-    live.eval()(crops(samples, min(12, max(4, len(samples))), 384, random).to(device), norm)
+    live.eval()((seen if seen.std() > FLAT else seen + clouds(seen, random)).to(device), norm)
     return fold(live, norm).eval().requires_grad_(False)
+
+
+def clouds(like: Tensor, random: np.random.Generator) -> Tensor:
+    """Smooth noise of three scales and a tenth in size, of the shape of `like`.
+
+    Frames all of one colour have no statistics: a network normed by theirs takes rounding errors for structure.
+    """
+    sides = [torch.from_numpy(random.standard_normal((*like.shape[:2], side, side))).float() for side in (5, 20, 80)]
+    return 0.06 * sum((F.interpolate(noise, size=like.shape[2:], mode="bicubic") for noise in sides), torch.zeros(()))
 
 
 def crops(samples: Tensor, count: int, side: int, random: np.random.Generator) -> Tensor:

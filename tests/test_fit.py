@@ -143,3 +143,13 @@ def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not
     steady = unsteadiness(following, pictures, following(pictures), np.random.default_rng(0))
     unsteady = unsteadiness(stuck, pictures, stuck(pictures), np.random.default_rng(0))
     assert steady < 0.03 < unsteady
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_clip_of_one_colour_is_painted_in_colours_not_in_errors(style: Tensor, grey: int) -> None:
+    flat = torch.full((2, 3, 96, 128), grey, dtype=torch.uint8)
+    painted = Stylizer(fit([style], [1.0], flat, quality=Quality.DRAFT).network).paint(flat[:1].float() / 255)
+    assert painted.isfinite().all()
+    assert painted.std(dim=(2, 3)).max() < 0.1, "flat stays flat"
+    low, high = style.amin(), style.amax()
+    assert low - 0.1 <= painted.mean() <= high + 0.1
