@@ -32,7 +32,7 @@ from stylizer.jobs import (
     MediaKind,
     Quality,
 )
-from stylizer.ledger import Money, RunnerRow
+from stylizer.ledger import Money, RunnerRow, day_of
 from stylizer.rows import Tally
 from stylizer.store import Store
 from stylizer.wire import pack
@@ -313,7 +313,7 @@ def status(store: Store) -> Status:
     """All jobs as they stand now, consistent with one another."""
     with store.reading():
         jobs, tallies, known, money = store.jobs(), store.tallies(), store.measurements(), store.money()
-        runner = store.runner()
+        runner, today = store.runner(), store.spent_on(day_of(time.time()))
         queue = {job.id: place for place, job in enumerate((job for job in jobs if job.state not in FINISHED), 1)}
         costs: dict[int, tuple[Money, ...]] = {}
         for one in money:
@@ -322,8 +322,6 @@ def status(store: Store) -> Status:
     left = [view for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
     etas = [view.eta for view in left if view.eta is not None]
     total = sum(etas) if etas and len(etas) == len(left) else None
-    midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
-    today = sum((one.today for one in money if one.meter.at >= midnight), Decimal(0))
     return Status(views, store.has_runner(), total, runner, today)
 
 

@@ -165,7 +165,7 @@ class Ledger(Database):
 
     def meter(self, backend: str, meter: Meter) -> None:
         """Take down what a job has cost in all by now."""
-        day = time.strftime("%Y-%m-%d", time.localtime(meter.at))
+        day = day_of(meter.at)
         values = (meter.job, backend, day, str(meter.spent), str(meter.per_hour), meter.currency, meter.basis, meter.at)
         sql = f"INSERT OR REPLACE INTO meters VALUES ({','.join('?' * 10)})"  # noqa: S608
         self._change(sql, (*values, json.dumps(pack(meter.nodes)), meter.final))
@@ -182,6 +182,28 @@ class Ledger(Database):
             values |= {"final": bool(values["final"]), "nodes": unpack(tuple[Node, ...], json.loads(values["nodes"]))}
             days.setdefault((values["job"], backend), []).append(Meter(**values))
         return [_money(backend, of_days) for (_, backend), of_days in days.items()]
+
+    def spent_on(self, day: str) -> Decimal:
+        """What all jobs have cost on a local day (`day_of`), those that were removed since too."""
+        return sum((one.today for one in self.money() if day_of(one.meter.at) == day), self.forgotten(day))
+
+    def forgotten(self, day: str) -> Decimal:
+        """What jobs have cost on that day that were removed since."""
+        return Decimal(self._value("SELECT spent FROM forgotten WHERE day = ?", (day,)) or 0)
+
+    def _keep_cost(self, job: int) -> None:
+        """Take down what a job that is to be removed has cost, day by day."""
+        before: dict[str, Decimal] = {}
+        for row in self._query("SELECT backend, day, spent FROM meters WHERE job = ? ORDER BY day", (job,)):
+            whole = Decimal(row["spent"])
+            spent = self.forgotten(row["day"]) + whole - before.get(row["backend"], Decimal(0))
+            self._change("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (row["day"], str(spent)))
+            before[row["backend"]] = whole
+
+
+def day_of(at: float) -> str:
+    """The local day of a time."""
+    return time.strftime("%Y-%m-%d", time.localtime(at))
 
 
 def _money(backend: str, days: Sequence[Meter]) -> Money:

@@ -160,6 +160,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runner ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX deliveries_by_target ON deliveries (target)",
     ),
+    (
+        # What jobs have cost on a day that were removed since: it counts for the day's limit all the same.
+        "CREATE TABLE forgotten (day TEXT PRIMARY KEY, spent TEXT NOT NULL) WITHOUT ROWID",
+    ),
 )
 
 VERSION = len(STEPS)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from decimal import Decimal
 
 from stylizer.backend import Meter
 from stylizer.errors import BackendRejected, BackendUnavailable
 from stylizer.jobs import FINISHED
-from stylizer.ledger import Money
+from stylizer.ledger import Money, day_of
 from stylizer.work import UNDER_WAY, Run, fail, is_auto, take_back
 
 METER_SECONDS = 5.0
@@ -60,8 +59,7 @@ def _tell(run: Run, one: Meter) -> None:
 
 
 def _keep_limits(run: Run, spent: Sequence[Money]) -> None:
-    today = time.strftime("%Y-%m-%d", time.localtime(run.clock()))
-    day = sum((one.today for one in spent if _day(one) == today), Decimal(0))
+    day = run.store.spent_on(day_of(run.clock()))
     run.broke.clear()
     for one in spent:
         job = run.store.job(one.meter.job)
@@ -77,10 +75,6 @@ def _keep_limits(run: Run, spent: Sequence[Money]) -> None:
             if limit and amount >= Decimal(limit):
                 _stop(run, one, words)
                 break
-
-
-def _day(one: Money) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(one.meter.at))
 
 
 def _stop(run: Run, one: Money, words: str) -> None:

@@ -323,6 +323,7 @@ class Store(Ledger):
         """Forget a job, its chunks and its events."""
         with self.transaction():
             name = self.job(job).clip.path.name
+            self._keep_cost(job)
             self._change("DELETE FROM jobs WHERE id = ?", (job,))
             self._change("DELETE FROM events WHERE job = ?", (job,))
             self.note(None, None, "removed", f"Job {job} ({name}) is forgotten.")

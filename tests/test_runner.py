@@ -19,6 +19,7 @@ from stylizer.config import PlaceDefaults
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError
 from stylizer.estimate import Measurement
 from stylizer.jobs import ChunkState, Clip, Desired, Encoding, Job, JobState, StyleImage
+from stylizer.ledger import day_of
 from stylizer.runner import Runner, is_whole
 from stylizer.store import Store
 from stylizer.wire import FitSpec, Spec
@@ -441,6 +442,19 @@ def test_no_more_is_spent_in_a_day_than_allowed(world: World) -> None:
     assert all(world.store.job(job.id).state is JobState.DONE for job in jobs)
     assert 4.0 <= sum(one.meter.spent for one in world.store.money()) < 7.0
     assert "what may be spent in a day is spent" in world.events()
+
+
+def test_what_a_day_has_cost_outlives_its_jobs(world: World) -> None:
+    world.rent(speed=8.0, max_cost_day=4.0)
+    first = world.add("a.mp4", "a.out.mp4")
+    world.run()
+    (meter,) = world.store.money()
+    today = day_of(meter.meter.at)
+    spent = world.store.spent_on(today)
+    assert spent == meter.meter.spent > 0
+    world.store.remove(first.id)
+    assert not world.store.money() and world.store.spent_on(today) == spent
+    assert world.store.spent_on(day_of(meter.meter.at + 86400)) == 0
 
 
 def test_a_backend_that_is_not_installed_fails_the_job(world: World) -> None:

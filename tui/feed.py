@@ -14,6 +14,7 @@ from typing import Protocol
 from stylizer.errors import StylizerError
 from stylizer.gauges import Gauge
 from stylizer.jobs import JobState
+from stylizer.ledger import day_of
 from stylizer.store import Store
 from tui.now import MOST_EVENTS, News
 
@@ -143,7 +144,8 @@ class _Reading:
         store = self._store
         with store.reading():
             money, known = store.money(), store.measurements()
+            forgotten = store.forgotten(day_of(time.time()))
             arrivals = Counter(str(found.state) for inbox in store.inboxes() for found in store.found(inbox))
-        if (money, known, arrivals) != self._slow:
-            self._slow = money, known, arrivals
-            news.money, news.known, news.arrivals = money, known, arrivals
+        if (money, forgotten, known, arrivals) != self._slow:
+            self._slow = money, forgotten, known, arrivals
+            news.money, news.forgotten, news.known, news.arrivals = money, forgotten, known, arrivals

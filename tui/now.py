@@ -35,6 +35,8 @@ class News:
     kept: frozenset[int] | None = None
     """The jobs that there still are, where some were removed."""
     money: Sequence[Money] | None = None
+    forgotten: Decimal | None = None
+    """What jobs have cost today that were removed since."""
     runner: RunnerRow | None = None
     alive: bool | None = None
     """Whether a runner is at work."""
@@ -88,6 +90,7 @@ class Now:
     """Frames a second of the newest finished chunks of each job."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=MOST_EVENTS))
     money: dict[int, tuple[Money, ...]] = field(default_factory=dict)
+    forgotten: Decimal = Decimal(0)
     runner: RunnerRow = NO_RUNNER
     alive: bool = False
     known: Sequence[Measurement] = ()
@@ -113,6 +116,7 @@ class Now:
             self._queue = None
         self.events.extend(news.events)
         touched |= self._take_money(news.money)
+        self.forgotten = self.forgotten if news.forgotten is None else news.forgotten
         self.runner = self.runner if news.runner is None else news.runner
         self.alive = self.alive if news.alive is None else news.alive
         self.known = self.known if news.known is None else news.known
@@ -171,7 +175,7 @@ class Now:
         """Money of the local day of that time."""
         midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
         days = (one.today for of_job in self.money.values() for one in of_job if one.meter.at >= midnight)
-        return sum(days, Decimal(0))
+        return sum(days, self.forgotten)
 
     @property
     def currency(self) -> str:
