@@ -29,8 +29,10 @@ class Reader:
     chunk: int | None = None
     read_to: Counter[str] = field(default_factory=Counter)
     """Bytes of each blob, or of a running task's output, that were read."""
-    live: Counter[str] = field(default_factory=Counter)
-    """Lines of each spec that were told as it ran and will come again in its log."""
+    come: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Lines of each spec's worker that came live, and that came in a log: the same ones, whichever is first."""
+    told: Counter[str] = field(default_factory=Counter)
+    """Of them, those that were told."""
     bad: set[str] = field(default_factory=set)
     """Nodes of which it was told why they did not start."""
 
@@ -55,8 +57,7 @@ class Reader:
             if kind in ("startup", "trouble"):
                 if node in self.bad:
                     continue
-            elif kind in LINE_KINDS and self.live[origin] > 0:
-                self.live[origin] -= 1
+            elif kind in LINE_KINDS and not self._is_new("log", origin):
                 continue
             yield origin or node, str(found["text"]) if kind in ("text", "startup", "trouble") else text
 
@@ -64,9 +65,7 @@ class Reader:
         for blob in self.account.logs.list(f"{run}/logs/{self.job}-{self.chunk:05}-"):
             name = blob.name.rpartition("/")[2].removesuffix(".log")
             for text in self._lines(blob.name):
-                if self.live[name] > 0 and any(f'"kind": "{kind}"' in text for kind in LINE_KINDS):
-                    self.live[name] -= 1
-                else:
+                if not _is_workers(text) or self._is_new("log", name):
                     yield name, text
 
     def _lines(self, name: str) -> Iterator[str]:
@@ -86,8 +85,16 @@ class Reader:
                 whole = text[: text.rfind("\n") + 1]
                 self.read_to[f"live {name}"] += len(whole.encode())
                 for line in whole.splitlines():
-                    self.live[name] += 1
-                    yield name, line
+                    if not _is_workers(line) or self._is_new("live", name):
+                        yield name, line
+
+    def _is_new(self, way: str, spec: str) -> bool:
+        """Whether the next line of a spec's worker that came this way has not come the other way before."""
+        self.come[way, spec] += 1
+        if self.come[way, spec] <= self.told[spec]:
+            return False
+        self.told[spec] += 1
+        return True
 
     def _nodes(self, pool: str) -> Iterator[tuple[str, str]]:
         """Why nodes did not start, where nobody has written it down."""
@@ -98,3 +105,7 @@ class Reader:
                 text = self.account.batch.node_text(pool, node.id, "startup/stderr.txt")
                 yield from ((node.id, line) for line in text.splitlines()[-MOST_LINES:])
                 yield from ((node.id, f"{error.code}: {error.message}") for error in node.errors or ())
+
+
+def _is_workers(text: str) -> bool:
+    return any(f'"kind": "{kind}"' in text for kind in LINE_KINDS)

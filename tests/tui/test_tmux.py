@@ -117,6 +117,8 @@ def test_a_clip_is_painted_by_keys_alone(home: Path, terminal: Terminal) -> None
     painted = probe(output)
     assert (painted.frames, painted.width, painted.height) == (probe(clip).frames, 64, 48)
     terminal.press("q")
+    terminal.wait("Leave the studio?")
+    terminal.press("b")
     deadline = time.monotonic() + 20
     while not terminal.has_ended():
         assert time.monotonic() < deadline, terminal.shows()
