@@ -47,10 +47,10 @@ ENTER, ESCAPE, TAB, RIGHT = "\r", "\x1b", "\t", "\x1b[C"
 QUIT, GO = "\x11", "\x13"
 KEYS: Sequence[tuple[str, float, str]] = (
     ("clip", 7.0, "j"),
-    ("", 0.8, "j"),
+    ("", 0.8, "k"),
     ("", 0.8, ENTER),
     ("before", 4.0, RIGHT),
-    ("chunk 0", 0.5, RIGHT),
+    ("attempt", 0.5, RIGHT),
     ("", 0.5, RIGHT),
     ("", 1.5, ESCAPE),
     ("", 1.0, ESCAPE),
