@@ -1,5 +1,6 @@
 """New job: from what is typed to a job in the store; what cannot be used is said beside its field."""
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -220,6 +221,28 @@ def test_a_preview_that_fails_says_why(tmp_path: Path, media: Path, monkeypatch:
         await until(pilot, lambda: app.screen.query_one("#sheet-said").has_class("-wrong"), 60)
         assert "notes.txt" in shown(app, "#sheet-said")
 
+    drive(tmp_path, act)
+
+
+def test_an_answer_that_comes_when_the_form_is_left_is_dropped(
+    tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+
+    async def asked(command: object) -> dict[str, object]:
+        await answered.wait()
+        return {"ok": True, "places": [{"backend": "local", "where": "here", "seconds": 1.0, "cost": "", "basis": "so"}]}
+
+    async def act(pilot: Pilot[None], app: Studio) -> None:
+        await open_form(pilot, app, str(media / "a clip [raw] 🌧.mp4"), str(media / "art.png"))
+        await until(pilot, lambda: "Asking" in shown(app, "#basis"))
+        form, offers = opened(app), opened(app).query_one("#offers", OptionList)
+        app.pop_screen()
+        answered.set()
+        await until(pilot, lambda: not form.workers or not form.is_running)
+        assert offers.option_count == 0
+
+    monkeypatch.setattr(new_job, "asked", asked)
     drive(tmp_path, act)
 
 

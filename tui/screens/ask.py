@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, create_subprocess_exec
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import ClassVar
 
 from textual import work
@@ -18,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from stylizer.screen import plain
+from tui.screens.asking import still_open
 from tui.screens.lines import Lines
 
 
@@ -95,12 +94,14 @@ class Command(ModalScreen[int | None]):
         assert process.stdout
         said: list[str] = []
         async for line in process.stdout:
+            if not still_open(self):
+                return
             said.append(plain(line.decode("utf-8", "replace").rstrip()))
             self.query_one("#spoken", Static).update("\n".join(said))
             self.query_one(VerticalScroll).scroll_end(animate=False)
         self._code = await process.wait()
         end = ("Done.", "$text-success") if self._code == 0 else (f"It ended with exit code {self._code}.", "$text-error")
-        with suppress(asyncio.CancelledError):
+        if still_open(self):
             self.query_one("#end", Static).update(Content.assemble(end, ("  esc closes.", "$foreground-muted")))
 
     def action_close(self) -> None:

@@ -1,4 +1,4 @@
-"""Ask the command line in a process of its own, where an answer needs torch, or a cloud's library, or time."""
+"""Ask for what needs torch, a cloud's library or time: the command line in a process of its own, or a thread."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from asyncio.subprocess import DEVNULL, PIPE, create_subprocess_exec
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+
+from textual.widget import Widget
 
 
 async def asked(command: Sequence[str]) -> dict[str, Any]:
@@ -30,6 +32,13 @@ async def asked(command: Sequence[str]) -> dict[str, Any]:
         return found
     said = err.decode("utf-8", "replace").strip().rpartition("\n")[2]
     return {"ok": False, "error": {"message": said or f"It ended with exit code {process.returncode}."}}
+
+
+def still_open(part: Widget) -> bool:
+    """Whether the screen that it is a part of (or is) is still there to be shown an answer. A screen that is left loses its
+    parts one by one before its tasks end: what arrives in between would find half of them.
+    """
+    return part.is_attached and part.screen in part.app.screen_stack
 
 
 def wrong_words(answer: dict[str, Any]) -> str:

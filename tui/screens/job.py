@@ -18,6 +18,7 @@ from stylizer.screen import plain
 from stylizer.store import Store
 from tui import acts, words
 from tui.now import Changes
+from tui.screens.asking import still_open
 from tui.screens.verbs import JobVerbs
 from tui.theme import mark_of
 from tui.widgets import detail, frames, meters
@@ -220,6 +221,8 @@ class JobScreen(JobVerbs):
             self.app.call_from_thread(self._show_pair, pair)
 
     def _show_pair(self, pair: Pair) -> None:
+        if not still_open(self):
+            return
         self._pair = pair
         painted = self._loaded is not None
         self.query_one("#before", Picture).show(pair.before, f"before · frame {pair.frame}", "The clip cannot be read.")

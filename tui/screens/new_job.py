@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -21,7 +22,7 @@ from stylizer.config import Config, Places, load_config
 from stylizer.errors import ConfigError, StyleError, StylizerError
 from stylizer.jobs import Clip, Job, Look
 from tui.app import Studio
-from tui.screens.asking import asked, wrong_words
+from tui.screens.asking import asked, still_open, wrong_words
 from tui.screens.lines import Heading, Lines
 from tui.screens.look_form import LookForm, make_look
 from tui.screens.offers import Offer, command, facts, offers
@@ -156,15 +157,15 @@ class NewJob(Screen[Job | None]):
         self._show_styles()
         self._soon("look", self._check_look)
 
-    def _soon(self, what: str, act: object) -> None:
+    def _soon(self, what: str, act: Callable[[], object]) -> None:
         """Do it when nothing has been typed for a moment."""
         if what in self._waiting:
             self._waiting[what].stop()
-        self._waiting[what] = self.set_timer(PAUSE, act)  # type: ignore[arg-type]
+        self._waiting[what] = self.set_timer(PAUSE, partial(self._if_here, act))
 
     def _if_here(self, act: Callable[..., object], *values: object) -> None:
-        """What a thread found out; nobody wants it any more once the screen is left."""
-        if self.query("#go-said") and self.query("#styles"):
+        """What was found out meanwhile; nobody wants it any more once the screen is left."""
+        if still_open(self):
             act(*values)
 
     def _say(self, where: str, words: str | StylizerError) -> None:
@@ -283,6 +284,8 @@ class NewJob(Screen[Job | None]):
     async def _estimate(self, clip: Clip, look: Look) -> None:
         self.query_one("#basis", Static).update("Asking what it takes …")
         answer = await asked(command(clip, look))
+        if not still_open(self):
+            return
         if not answer.get("ok"):
             self.query_one("#basis", Static).update(wrong_words(answer))
             return

@@ -18,6 +18,7 @@ from stylizer.errors import StylizerError
 from stylizer.jobs import Clip, Encoding, Job, JobState, Look
 from stylizer.screen import plain
 from stylizer.store import Store
+from tui.screens.asking import still_open
 from tui.screens.paths import CLIPS, PathInput, typed
 
 SUITED = "what suits the file"
@@ -101,7 +102,7 @@ class OutputForm(Vertical):
             self.app.call_from_thread(self._show, found)
 
     def _show(self, found: tuple[Path, tuple[str, ...]] | StylizerError) -> None:
-        if not self.is_attached:
+        if not still_open(self):
             return
         if isinstance(found, StylizerError):
             self.post_message(self.Checked(found))

@@ -22,7 +22,7 @@ from textual.widgets import Static
 from stylizer import screen
 from stylizer.jobs import Look
 from tui.halfblocks import halfblocks
-from tui.screens.asking import asked, wrong_words
+from tui.screens.asking import asked, still_open, wrong_words
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) RGB."""
@@ -75,6 +75,8 @@ class Sheet(Vertical):
         self._say("Painting two frames …")
         target = Path(self._folder.name) / "sheet.png"
         answer = await asked(command(clip, look, target))
+        if not still_open(self):
+            return
         if not answer.get("ok"):
             self._say(wrong_words(answer), wrong=True)
             return
