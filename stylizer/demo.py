@@ -29,9 +29,9 @@ from stylizer import commands
 from stylizer.backend import Backend, Phase
 from stylizer.config import Places, load_config, places
 from stylizer.demo_gauges import GPUS
-from stylizer.demo_scenes import LATER, SCENES, Scene
+from stylizer.demo_scenes import LATER, POISON, SCENES, TROUBLES, Scene
 from stylizer.errors import StylizerError
-from stylizer.files import digest_of
+from stylizer.files import digest_of, glimpse_of
 from stylizer.jobs import FINISHED, Clip, Encoding, Job, JobState, Look, MediaKind, StyleImage
 from stylizer.runner import Runner, is_whole
 from stylizer.store import Store
@@ -44,6 +44,8 @@ STEP, LAST_STEP, LAST = 3.0, 1.0, 60.0
 """Of them, in a turn of the runner; and so many in one of the last."""
 RECENT = 20.0
 """Of them, for which there are pictures."""
+SHAPE_EVERY = 1.0
+"""Seconds between two pictures of a look that is being fitted."""
 JOINING = 1.5
 """Seconds that it takes to put a clip together."""
 MOST_KEPT = 60
@@ -53,7 +55,7 @@ PATIENCE = 90.0
 """Seconds that a busy machine may take to set it up."""
 NODES = {"tvmps-7c1f": 58.0, "tvmps-20ae": 58.0, "tvmps-b94d": 55.0, "tvmps-e05a": 58.0, "tvmps-41d8": 56.0}
 """Frames a second of each."""
-FIT_STEPS = 300
+FIT_STEPS = 600
 FRAME = (1920, 1080)
 """Pixels of all clips."""
 SIZE, PRICE = "Standard_NC24ads_A100_v4", Decimal("1.47")
@@ -67,18 +69,6 @@ max_cost_day = 2.5  # of imagined money
 nodes = 5
 vm_size = "Standard_NC24ads_A100_v4"
 """
-
-TROUBLES = (
-    "The worker ended without a word, killed by signal 9: the machine's memory was full.",
-    "cuda:1 had no memory left for a frame of this size.",
-    "The chunk file had 239 frames instead of 240.",
-)
-POISON = Fate(
-    Phase.FAILED,
-    0.35,
-    "Frame 1204 cannot be decoded: the file ends in the middle of it. Copy the clip anew.",
-    retryable=False,
-)
 
 
 def main(folder: Path, seed: int) -> int:
@@ -162,6 +152,7 @@ class Script:
         self._coming = list(SCENES)
         self._later = enumerate(cycle(LATER))
         self._next_at = LATER[0].at
+        self._shape_at = 0.0
         self.media = Media(
             check=lambda clip: None,
             size=_size,
@@ -199,6 +190,9 @@ class Script:
     def bring(self, store: Store) -> None:
         """Add the clips whose time has come, and forget what was done long ago."""
         now = self._clock() - self._clock.start
+        if self._clock.is_now and now >= self._shape_at:
+            self._shape_at = now + SHAPE_EVERY
+            self._shape(store)
         while self._coming and self._coming[0].at <= now:
             self._add(store, self._coming.pop(0))
         if now >= self._next_at:
@@ -254,6 +248,14 @@ class Script:
             store.note(job.id, None, "note", note)
         if scene.paused:
             commands.pause(store, job.id)
+
+    def _shape(self, store: Store) -> None:
+        """How the looks that are being fitted take shape."""
+        from stylizer.demo_media import write_shape  # noqa: PLC0415  # PyAV
+
+        for job in store.jobs((JobState.FITTING,)):
+            if job.checkpoint and job.fit_total:
+                write_shape(job.clip, job.look, job.fit_done / job.fit_total, glimpse_of(job.checkpoint))
 
     def _write(self, spec: Spec, part: Path) -> None:
         """What a spec leaves behind; chunks of long ago are not looked at any more."""

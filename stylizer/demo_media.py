@@ -49,19 +49,30 @@ def write_clip(clip: Clip) -> Clip:
 
 def write_painted(clip: Clip, number: int, look: Look, path: Path, container: str) -> None:
     """A file with one frame of the clip, painted."""
-    style = look.styles[0].path.name
-    # A visitor's own style is painted in one of the hands too.
-    hand = next((hand for hand in HANDS if hand.name == style), HANDS[zlib.crc32(style.encode()) % len(HANDS)])
-    before = frame_of(clip, number)
-    after = painted(before, hand, number)
+    shown = _painted(clip, number, look)
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "16", "threads": "1"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
-        shown = Image.blend(before, after, look.strength)
         for frame in (_frame(shown), None):
             for packet in stream.encode(frame):
                 out.mux(packet)
+
+
+def write_shape(clip: Clip, look: Look, share: float, path: Path) -> None:
+    """How a frame of the clip looks when `share` of a fit is done, as the real fit leaves it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, number = path.with_name(f"{path.name}.part"), clip.frames // 2
+    _painted(clip, number, look, share).save(part, "JPEG", quality=90, comment=str(number).encode())
+    part.replace(path)
+
+
+def _painted(clip: Clip, number: int, look: Look, share: float = 1.0) -> Image.Image:
+    style = look.styles[0].path.name
+    # A visitor's own style is painted in one of the hands too.
+    hand = next((hand for hand in HANDS if hand.name == style), HANDS[zlib.crc32(style.encode()) % len(HANDS)])
+    before = frame_of(clip, number)
+    return Image.blend(before, painted(before, hand, number, share), look.strength)
 
 
 def frame_of(clip: Clip, number: int) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image, ImageDraw
 
 Field = NDArray[np.float32]
 WIDTH, HEIGHT = 240, 180
-
+STROKES = 1800
+"""Of a painted frame."""
 
 LIGHTS = (
     "f0a35e 43315f 5b3a4e ffe3ae",
@@ -90,17 +92,18 @@ def scene(seed: int, width: int, height: int, when: float) -> Image.Image:
     return Image.fromarray((picture * (1 - glow) + lamp * glow).clip(0, 255).astype(np.uint8))
 
 
-def painted(frame: Image.Image, hand: Hand, seed: int) -> Image.Image:
-    """A frame as that hand would paint it, more or less: its light in the style's colours, in strokes."""
+def painted(frame: Image.Image, hand: Hand, seed: int, share: float = 1.0) -> Image.Image:
+    """A frame as that hand would paint it, more or less: its light in the style's colours, in strokes; `share` of them."""
     random = np.random.default_rng([seed, 7])
     light = np.asarray(frame.convert("L"), np.float32) / 255
     spread = (light - light.min()) / max(0.05, float(light.max() - light.min()))
     colours = [_rgb(word) for word in hand.palette.split()]
-    picture = Image.new("RGB", frame.size, f"#{hand.ground}")
+    picture = Image.blend(frame, Image.new("RGB", frame.size, f"#{hand.ground}"), share)
     draw = ImageDraw.Draw(picture)
     turn = _clouds(random, *frame.size) * hand.swirl + np.gradient(light, axis=0) * 6
     size = frame.width / WIDTH
-    for x, y in zip(random.uniform(0, frame.width, 1800), random.uniform(0, frame.height, 1800), strict=True):
+    strokes = zip(random.uniform(0, frame.width, STROKES), random.uniform(0, frame.height, STROKES), strict=True)
+    for x, y in islice(strokes, round(share * STROKES)):
         at = min(frame.height - 1, int(y)), min(frame.width - 1, int(x))
         path = _path(turn, float(x), float(y), max(3.0, hand.length * size))
         draw.line(path, fill=_mix(colours, float(spread[at])), width=max(1, round(hand.thick * size)), joint="curve")

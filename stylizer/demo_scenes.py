@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.fake import Fate
+from stylizer.backend import Phase
 from stylizer.jobs import Quality
 
 
@@ -57,3 +59,15 @@ LATER = (
 """What comes after them, over and over: `at` is here the seconds from the one before. They come in waves, so that rented
 machines come and go.
 """
+TROUBLES = (
+    "The worker ended without a word, killed by signal 9: the machine's memory was full.",
+    "cuda:1 had no memory left for a frame of this size.",
+    "The chunk file had 239 frames instead of 240.",
+)
+POISON = Fate(
+    Phase.FAILED,
+    0.35,
+    "Frame 1204 cannot be decoded: the file ends in the middle of it. Copy the clip anew.",
+    retryable=False,
+)
+"""What goes wrong with a chunk now and then, and with a clip that is damaged."""

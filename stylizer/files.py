@@ -17,6 +17,11 @@ def settle(part: Path, final: Path) -> None:
     _sync(final.parent)
 
 
+def glimpse_of(checkpoint: Path) -> Path:
+    """Where a small frame lies that was painted while this checkpoint was fitted (glimpse.py), if there was time for one."""
+    return checkpoint.with_suffix(".jpg")
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, or of the names and digests of a folder's files; hexadecimal."""
     if path.is_dir():

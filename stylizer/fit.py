@@ -45,7 +45,7 @@ FLAT = 0.02
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 28.0
+COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 20.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
@@ -84,10 +84,12 @@ def fit(
     device: str = "cpu",
     precision: str = "auto",
     progress: Progress = lambda done, total: None,
+    watch: Callable[[TransformNetwork], None] = lambda network: None,
 ) -> Checkpoint:
     """Fit to `styles` ((3, H, W) float RGB 0..1 each, weights summing to 1) on `samples` ((n, 3, H, W) uint8, output size).
 
-    Deterministic for a seed on one device and precision. The facts say what was gained and how long it took.
+    Deterministic for a seed on one device and precision. The facts say what was gained and how long it took. `watch` is
+    shown the network as it is, the guess first, then after each step.
     """
     started = time.perf_counter()
     where = torch.device(device)
@@ -140,11 +142,13 @@ def fit(
 
     before = judge(network)
     descent = Descent(network, recipe.rate)
+    watch(network)
     for step in range(recipe.steps):
         share = min(1.0, (step + 1) / 10) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
         frames = crops(samples, recipe.crops, recipe.side, random).to(where)
         descent.step(loss(network, frames, steady=True), share)
         progress(step + 1, recipe.steps)
+        watch(network)
     after = judge(network)
     better = math.isfinite(after) and after < before
     facts = {

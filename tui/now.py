@@ -152,7 +152,7 @@ class Now:
         if found.state not in FINISHED:
             running = self.under_way.get(job, {}).values() if tally.running else ()
             warm = [chunk.fps for chunk in running if chunk.fps > 0 and chunk.frames_done >= WARM_FRAMES]
-            eta, basis = commands.time_left(found, tally, [*rates, *warm], self.known)
+            eta, basis = commands.time_left(found, tally, [*rates, *warm], self.known, now=now)
         elapsed = max(0.0, (found.finished_at or now) - found.started_at) if found.started_at else 0.0
         fps = tally.fps or (rates[-1] * tally.running if rates and tally.running else 0.0)
         return JobView(found, tally, fps, eta, basis, elapsed, None, self.money.get(job, ()))
@@ -165,6 +165,13 @@ class Now:
                 if chunk.state is ChunkState.RUNNING and chunk.worker:
                     found[chunk.worker] = chunk.backend, found.get(chunk.worker, ("", 0.0))[1] + chunk.fps
         return found
+
+    @property
+    def is_painting_here(self) -> bool:
+        """Whether this machine has something to fit or to paint."""
+        fitting = any(job.state is JobState.FITTING for job in self.jobs.values())
+        chunks = (chunk for of_job in self.under_way.values() for chunk in of_job.values())
+        return self.alive and (fitting or any(chunk.backend == "local" for chunk in chunks))
 
     def nodes(self) -> list[Node]:
         """All machines that are rented now."""

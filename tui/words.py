@@ -85,12 +85,14 @@ def share_of(view: JobView) -> float:
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """The done and the open part of a thin bar, in halves of a cell; what is begun shows, what is not done stays open."""
+    """The done and the open part of a thin bar, in halves of a cell; what is begun shows, what is not done stays open, also
+    where there are no colours.
+    """
     halves = min(2 * width, max(round(2 * width * share), 1 if share > 0 else 0))
     if share < 1:
         halves = min(halves, 2 * width - 1)
     done = "━" * (halves // 2) + "╸" * (halves % 2)
-    return done, "━" * (width - len(done))
+    return done, "─" * (width - len(done))
 
 
 def spark(values: Sequence[float], height: int = 1) -> list[str]:

@@ -197,7 +197,7 @@ async def studio(
             yield app, pilot
 
 
-async def settle(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 15.0) -> None:
+async def settle(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Let the app go on until the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

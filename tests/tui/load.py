@@ -51,6 +51,12 @@ class Found:
     """Milliseconds from sending a key until the next paint."""
     p95: float
     worst: float
+    own_p50: float
+    """The same without the time for which the studio waited for a processor that others had (Linux; elsewhere all of it)."""
+    own_p95: float
+    work_p50: float
+    """Milliseconds of a processor that its main thread took from the key to the paint."""
+    work_p95: float
     cpu: float
     """Of one core, 0..1."""
     rss_start: float
@@ -154,8 +160,17 @@ def _finish(store: Store, chunk: Chunk) -> None:
     store.move_chunk(chunk.job, chunk.index, ChunkState.DONE, text, frames_done=240, fps=40.0, finished_at=time.time())
 
 
+def waited(process: int | str = "self") -> float:
+    """Seconds that a process's main thread was ready to run and had no processor; 0 where the system does not say."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    return 0.0
+
+
 def studio(paints: Path) -> None:
-    """The studio, with the time of each paint that follows a key written to a file."""
+    """The studio, with a line in a file for each paint that follows a key: when, how long it has waited for a processor in
+    all, and what it has worked since the key.
+    """
     from textual import events  # noqa: PLC0415  # for the process that shows the studio alone
 
     from tui.app import Studio  # noqa: PLC0415  # same
@@ -164,20 +179,22 @@ def studio(paints: Path) -> None:
         # Textual looks for it beside the file of the class.
         CSS_PATH = Path(str(sys.modules[Studio.__module__].__file__)).with_name("app.tcss")
         pending = 0
+        came = 0.0
         last: events.Event | None = None
 
         async def on_event(self, event: events.Event) -> None:
             # One that nobody wanted comes by again, on its way up.
             if isinstance(event, events.Key) and event is not self.last:
+                self.came = self.came if self.pending else time.thread_time()
                 self.pending, self.last = self.pending + 1, event
             await super().on_event(event)
 
         def _display(self, screen: object, renderable: object) -> None:
             super()._display(screen, renderable)  # type: ignore[arg-type]
             if self.pending:
-                now = time.monotonic()
+                line = f"{time.monotonic()} {waited()} {time.thread_time() - self.came}\n"
                 with paints.open("a", encoding="utf-8") as file:
-                    file.write(f"{now}\n" * self.pending)
+                    file.write(line * self.pending)
                 self.pending = 0
 
     Watched(places()).run()
@@ -219,7 +236,7 @@ def measure(seconds: float, jobs: int, chunks: int, rate: float) -> Found:
                 if time.monotonic() > sample:
                     sample += SAMPLE_SECONDS
                     _say(process, time.monotonic() - begun, _busy(process, before))
-                sent.append(time.monotonic())
+                sent.append((time.monotonic(), waited(shown.pid)))
                 os.write(ours, KEYS[len(sent) % len(KEYS)].encode())
                 time.sleep(KEY_SECONDS)
             busy, took, end = _busy(process, before), time.monotonic() - begun, process.memory_info().rss
@@ -232,18 +249,28 @@ def measure(seconds: float, jobs: int, chunks: int, rate: float) -> Found:
             updater.stdout.close()
             updater.wait()
             os.close(ours)
-        seen = [float(line) for line in paints.read_text(encoding="utf-8").split()]
-    waits = sorted(_waits(sent, seen))
-    cuts = statistics.quantiles(waits, n=20)
-    return Found(len(waits), cuts[9], cuts[18], waits[-1], busy / took, rss / 1e6, end / 1e6, told["updates"])
+        lines = [line.split() for line in paints.read_text(encoding="utf-8").splitlines()]
+    found = list(_waits(sent, [(float(at), float(idle), float(work)) for at, idle, work in lines]))
+    waits = sorted(wait for wait, _, _ in found)
+    (p50, p95), own, work = (_cuts(list(column)) for column in zip(*found, strict=True))
+    return Found(len(waits), p50, p95, waits[-1], *own, *work, busy / took, rss / 1e6, end / 1e6, told["updates"])
 
 
-def _waits(sent: list[float], seen: list[float]) -> Iterator[float]:
-    """Milliseconds from each key to the first paint of a key after it."""
-    for at in sent:
-        n = bisect(seen, at)
-        if n < len(seen):
-            yield 1000 * (seen[n] - at)
+def _waits(sent: list[tuple[float, float]], seen: list[tuple[float, float, float]]) -> Iterator[tuple[float, float, float]]:
+    """From each key to the first paint of a key after it, in milliseconds: all, without waiting for a processor, work."""
+    times = [at for at, _, _ in seen]
+    for at, idle in sent:
+        n = bisect(times, at)
+        if n < len(times):
+            painted, idle_then, work = seen[n]
+            wait = painted - at
+            yield 1000 * wait, 1000 * max(0.0, wait - (idle_then - idle)), 1000 * work
+
+
+def _cuts(values: list[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    cuts = statistics.quantiles(values, n=20)
+    return cuts[9], cuts[18]
 
 
 def _busy(process: psutil.Process, before: Any) -> float:

@@ -1,6 +1,7 @@
 """The job screen: chunks, pictures, numbers, history and logs of one job; and what these are made of."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from stylizer.files import glimpse_of
 from stylizer.jobs import Chunk, ChunkState, FrameRange, JobState
 from stylizer.store import Store
 from stylizer.video import probe
@@ -65,6 +69,19 @@ def test_it_looks_as_it_should(tmp_path: Path, size: tuple[int, int], theme: str
             check_picture(app, f"job-{size[0]}x{size[1]}-{theme}")
 
     asyncio.run(run())
+
+
+def test_its_room_fits_everywhere(tmp_path: Path) -> None:
+    async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
+        for size in ((60, 15), (200, 50), (20, 6), (300, 90), (80, 24), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await settle(pilot, lambda size=size: app.screen.size == size)  # type: ignore[misc]
+            await pilot.pause()
+            assert app.screen.max_scroll_y == 0, "the keys are on the last line, the name is on the first"
+            await settle(pilot, lambda size=size: max(map(cell_len, text(app, "#head").splitlines())) <= size[0])  # type: ignore[misc]
+            assert "salt" in text(app, "#head")
+
+    on_job(tmp_path, "salt", steps)
 
 
 def test_arrows_choose_a_chunk_and_tell_of_it(tmp_path: Path) -> None:
@@ -134,6 +151,41 @@ def test_money_against_its_limit(tmp_path: Path) -> None:
         assert "4.41/h" in text(app, "#meters") and "43% of 5.00" in text(app, "#meters")
 
     on_job(tmp_path, "salt", steps)
+
+
+def test_the_picture_takes_shape_while_the_look_is_fitted(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "cache" / "look.safetensors"
+    path = glimpse_of(checkpoint)
+
+    def write(colour: tuple[int, int, int], at: float) -> None:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48), colour).save(path, comment=b"7")
+        os.utime(path, (at, at))
+
+    async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
+        screen = app.screen
+        assert isinstance(screen, JobScreen) and screen.job
+
+        def colour() -> tuple[int, ...]:
+            pair = screen._pair
+            return tuple(pair.after[24, 32]) if pair and pair.after is not None else ()
+
+        await settle(pilot, lambda: screen._pair and screen._pair.said == "the style")
+        store.change(screen.job.id, checkpoint=checkpoint)
+        write((200, 30, 30), 1000)
+        await settle(pilot, lambda: screen.job and screen.job.checkpoint == checkpoint)
+        screen._look()
+        await settle(pilot, lambda: screen._pair and screen._pair.said == "taking shape")
+        assert colour()[0] > 150 and screen._pair and screen._pair.frame == 7
+        write((30, 30, 200), 2000)
+        screen._look()
+        await settle(pilot, lambda: colour()[2] > 150)
+        # Cut off in the middle, as from a full disk: the last one stays.
+        path.write_bytes(path.read_bytes()[:100])
+        screen._look()
+        await pilot.press("escape")
+
+    on_job(tmp_path, "Lucía", steps)
 
 
 def test_the_fit_is_shown_while_it_goes_on(tmp_path: Path) -> None:

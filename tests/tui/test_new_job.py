@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,19 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select
 
 from stylizer.config import Places
-from stylizer.jobs import Job, Quality
+from stylizer.jobs import Job, Look, Quality, StyleImage
 from stylizer.preview import Preview, sheet
 from stylizer.store import Store
 from tests.jobs_for_tests import clip as imagined
 from tests.jobs_for_tests import look
 from tests.media import make_clip
+from tests.tui.canned import Clock, Still, fill
 from tests.tui.test_rooms import drive, shown, until
 from tui import desk
 from tui.app import Studio
 from tui.halfblocks import fitted, halfblocks
 from tui.screens import new_job, offers
+from tui.screens import sheet as sheet_module
 from tui.screens.new_job import NewJob
 from tui.screens.paths import CLIPS, PICTURES, MediaTree, completed, typed
 from tui.screens.sheet import Sheet, cells
@@ -43,9 +46,10 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real command takes seconds to say what these tests do not look at; one of them asks it."""
+    """The real commands take seconds to say what these tests do not look at; one of them asks them."""
     said = '{"ok": true, "places": [{"backend": "local", "where": "cpu (it)", "seconds": 8.5, "cost": "", "basis": "so"}]}'
     monkeypatch.setattr(new_job, "command", lambda clip, look: [sys.executable, "-c", f"print('{said}')"])
+    monkeypatch.setattr(sheet_module, "CALM", 1e6)
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +216,51 @@ def test_a_preview_of_a_blend_is_painted_and_shown(tmp_path: Path, media: Path, 
         assert isinstance(app.screen, NewJob)
 
     drive(tmp_path, act)
+
+
+@pytest.mark.parametrize(("alive", "width"), [(False, 120), (False, 80), (True, 120)], ids=["idle", "narrow", "busy"])
+def test_two_frames_are_painted_unasked_where_the_machine_is_idle(
+    tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch, alive: bool, width: int
+) -> None:
+    """A real contact sheet of flat colours stands for what the command paints."""
+    flat = [np.full((48, 64, 3), 40 * n, np.uint8) for n in range(4)]
+    style = Look((StyleImage(media / "art.png", 1.0, "ab"),))
+    sheet(Preview((0.0, 1.0), tuple(flat[:2]), ((style, tuple(flat[2:])),), 0.1), "", "").save(tmp_path / "sheet.png")
+    calls = tmp_path / "calls"
+    script = "import sys,shutil; shutil.copy(sys.argv[1], sys.argv[2]); open(sys.argv[3], 'a').write('x'); "
+    script += """print('{"ok": true, "seconds": 3.0, "frames": 12, "basis": "so"}')"""
+
+    def command(clip: Path, look: object, target: Path) -> list[str]:
+        return [sys.executable, "-c", script, str(tmp_path / "sheet.png"), str(target), str(calls)]
+
+    monkeypatch.setattr(sheet_module, "CALM", 0.01)
+    monkeypatch.setattr(sheet_module, "command", command)
+
+    async def act(pilot: Pilot[None], app: Studio) -> None:
+        await open_form(pilot, app, str(media / "a clip [raw] 🌧.mp4"), str(media / "art.png"))
+        if alive:
+            await until(pilot, lambda: "ctrl+r" in shown(app, "#sheet-said"))
+            assert not calls.exists()
+            await pilot.press("ctrl+r")
+        await until(pilot, lambda: "for all 12 frames" in shown(app, "#sheet-said"))
+        if width < 100:
+            await until(pilot, lambda: "ctrl+o shows them" in shown(app, "#go-said"))
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "1 of 4 · painted" in shown(app, "#caption"))
+        await pilot.press("escape")
+        # What is the same is not painted again.
+        app.screen.query_one("#output", Input).value = str(media / "film.mov")
+        await until(pilot, lambda: app.screen.query_one("#output", Input).placeholder == "film.mov")
+        assert calls.read_text() == "x"
+
+    async def run() -> None:
+        app = Studio(fill(tmp_path), clock=Clock(), gauges=Still)
+        with Store(app.here.store) as store, store.runner_lock() if alive else nullcontext():
+            async with app.run_test(size=(width, 36)) as pilot:
+                await until(pilot, lambda: app.now.is_open and app.now.alive is alive)
+                await act(pilot, app)
+
+    asyncio.run(run())
 
 
 def test_a_preview_that_fails_says_why(tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:

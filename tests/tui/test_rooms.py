@@ -42,7 +42,7 @@ def drive(here: Path, act: Act, size: tuple[int, int] = (120, 36)) -> None:
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 15.0) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 60.0) -> None:
     for _ in range(round(seconds / 0.02)):
         if condition():
             return

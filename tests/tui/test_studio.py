@@ -365,7 +365,8 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with studio(tmp_path, (80, 24), alive=False) as (app, _):
-            assert "n makes a job" in str(app.screen.query_one("#empty", Static).render())
+            said = str(app.screen.query_one("#empty", Static).render())
+            assert "n   makes a job" in said and "stylizer watch" in said
 
     asyncio.run(run())
 

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from stylizer import edit_config
 from stylizer.backend import Node
@@ -27,6 +27,7 @@ from tui.columns import bar, row
 from tui.now import Now
 from tui.screens.ask import Ask, Command
 from tui.screens.lines import Heading
+from tui.widgets.keys import Keys
 from tui.words import span
 
 EVERY = 1.0
@@ -115,7 +116,7 @@ class Cloud(Screen[None]):
             yield Static(id="nodes")
             yield Static("Clips", classes="title")
             yield Static(id="money")
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self._studio.changed.subscribe(self, lambda _: self._show())

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from stylizer import screen
 from stylizer.estimate import Measurement
@@ -21,6 +21,7 @@ from stylizer.jobs import Chunk
 from tui.app import Studio
 from tui.columns import bar, fit, row, spark
 from tui.screens.lines import Heading
+from tui.widgets.keys import Keys
 
 EVERY = 1.0
 """Seconds until the times that are shown are too old."""
@@ -59,7 +60,7 @@ class Devices(Screen[None]):
         yield Heading(self.TITLE or "")
         with VerticalScroll():
             yield Static(id="devices")
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self._studio.changed.subscribe(self, lambda _: self._show())

@@ -7,12 +7,14 @@ from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 FOCUS, EVERYWHERE = "In what has the focus", "Everywhere"
+SCROLLS = ("scroll_", "page_left", "page_right")
+"""Actions that nobody looks for."""
 KEYS = 16
 """Columns for the names of keys."""
 
@@ -29,10 +31,15 @@ class Help(ModalScreen[None]):
         width: 76; max-width: 94%; height: auto; max-height: 90%;
         background: $surface; padding: 1 2;
     }
+    Help.-wide > Vertical { width: 112; }
+    Help Horizontal { height: auto; layout: vertical; }
+    Help.-wide Horizontal { layout: horizontal; }
+    Help .part { width: 1fr; height: auto; }
     Help .title { text-style: bold; }
     Help VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
     Help .hint { color: $foreground-muted; margin-top: 1; }
     """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (118, "-wide")]  # noqa: RUF012  # as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,question_mark,q", "dismiss", "Close"),
         ("j,down", "scroll(1)", "Down"),
@@ -47,9 +54,11 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(f"Keys · {self._of.title}" if self._of.title else "Keys", classes="title", markup=False)
-            with VerticalScroll(can_focus=False):
-                for title, found in self._parts:
-                    yield Static(_table(title, found))
+            with VerticalScroll(can_focus=False), Horizontal():
+                # The room's own keys from the left, the others beside them.
+                for parts in (self._parts[:1], self._parts[1:]):
+                    with Vertical(classes="part"):
+                        yield from (Static(_table(title, found)) for title, found in parts)
             yield Static("ctrl+p finds every command by its name.   esc closes.", classes="hint")
 
     def action_scroll(self, lines: int) -> None:
@@ -62,7 +71,7 @@ def entries(active: Iterable[ActiveBinding], app: App[object]) -> list[tuple[str
     """
     parts: dict[str, dict[str, list[str]]] = {"Here": {}, FOCUS: {}, EVERYWHERE: {}}
     for node, binding, enabled, _ in active:
-        if enabled and binding.description and not binding.system:
+        if enabled and binding.description and not (binding.system or binding.action.startswith(SCROLLS)):
             # What Textual itself gives every screen names whom it is for.
             is_general = isinstance(node, App) or binding.action.startswith(("app.", "screen."))
             where = EVERYWHERE if is_general else "Here" if isinstance(node, Screen) else FOCUS

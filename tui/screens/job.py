@@ -14,6 +14,7 @@ from textual.worker import get_current_worker
 
 from stylizer.errors import StylizerError
 from stylizer.jobs import Chunk, ChunkState, Event, Job, JobState
+from stylizer.rows import Tally
 from stylizer.screen import plain
 from stylizer.store import Store
 from tui import acts, words
@@ -23,7 +24,7 @@ from tui.screens.verbs import JobVerbs
 from tui.theme import mark_of
 from tui.widgets import detail, frames, meters
 from tui.widgets.chunks import Chunks
-from tui.widgets.frames import Pair, Wanted
+from tui.widgets.frames import Pair, Shape, Wanted
 from tui.widgets.keys import Keys
 from tui.widgets.log import Line, Lines, LogFile
 from tui.widgets.picture import Picture
@@ -33,6 +34,8 @@ EVERY = 0.25
 """Seconds between two paints of what has changed."""
 PICTURE_EVERY = 4.0
 """Seconds between two newer pictures."""
+CAPTION, LOWEST = 1, 8
+"""Lines below a picture; of the pictures at least."""
 TONES = {"failed": "error", "chunk failed": "error", "done": "success", "money": "warning", "log": "muted"}
 
 
@@ -45,8 +48,8 @@ class JobScreen(JobVerbs):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back"),
         Binding("l", "log", "Log"),
+        Binding("i", "enlarge", "Pictures"),
         Binding("slash", "seek", "Search", key_display="/"),
-        Binding("i", "enlarge", "Picture", show=False),
     ]
 
     def __init__(self, number: int) -> None:
@@ -57,7 +60,7 @@ class JobScreen(JobVerbs):
         self._shows_log = False
         self._log_file: LogFile | None = None
         self._pair: Pair | None = None
-        self._loaded: Wanted | None = None
+        self._loaded: Wanted | Shape | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
@@ -132,6 +135,7 @@ class JobScreen(JobVerbs):
             return
         if self._shows_log:
             self._show_lines()
+        self._make_room()
         size = self.query_one("#meters", Static).content_size
         if not self._stale and size.width == self._drawn_width:
             return
@@ -152,7 +156,7 @@ class JobScreen(JobVerbs):
             *meters.money(view, width),
             *detail.facts(view, width, short=False),
         ]
-        lines.append(_counts(view.tally.chunks, chunks, strip.legend))
+        lines += [_counts(view.tally, chunks, strip.legend)] if chunks else []
         # Only another height is laid out anew: that paints all of the screen, pictures too.
         said.update(Content("\n").join(lines), layout=len(lines) != said.content_size.height)
         self._show_chunk()
@@ -174,7 +178,7 @@ class JobScreen(JobVerbs):
             if self._log_file is None or self._log_file.path != path:
                 self._log_file = LogFile(path)
             found = self._log_file.read()
-            none = "There is no log of it here: nothing was said, or it is on the machine that paints."
+            none = "No log of it is here: nothing was said, or it is where it is painted."
             lines.show([("", text, "") for text in found] if found else [("", none, "muted")])
             what = f"Log of {path.stem}"
         else:
@@ -208,15 +212,14 @@ class JobScreen(JobVerbs):
             self._load(what)
 
     @work(thread=True, exclusive=True, group="picture")
-    def _load(self, what: Wanted) -> None:
-        pair = frames.load(what)
+    def _load(self, what: Wanted | Shape) -> None:
+        pair = frames.load(what, self._pair)
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self._show_pair, pair)
 
     @work(thread=True, exclusive=True, group="picture")
     def _load_style(self, job: Job) -> None:
-        middle = frames.load(Wanted(job, job.output, 0, job.clip.frames // 2))
-        pair = Pair(middle.frame, middle.before, frames.style_picture(job.look.styles[0].path))
+        pair = frames.load_style(job)
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self._show_pair, pair)
 
@@ -224,10 +227,20 @@ class JobScreen(JobVerbs):
         if not still_open(self):
             return
         self._pair = pair
-        painted = self._loaded is not None
         self.query_one("#before", Picture).show(pair.before, f"before · frame {pair.frame}", "The clip cannot be read.")
-        missing = "Nothing is painted yet." if not painted else "It is not readable just now."
-        self.query_one("#after", Picture).show(pair.after, "after" if painted else "the style", missing)
+        missing = "Nothing is painted yet." if self._loaded is None else "It is not readable just now."
+        self.query_one("#after", Picture).show(pair.after, pair.said, missing)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The pictures as high as they are where they are as wide as there is room, and no higher."""
+        if self._pair is None or not still_open(self):
+            return
+        known = [pixels for pixels in (self._pair.before, self._pair.after) if pixels is not None]
+        width = self.query_one("#before").content_size.width
+        heights = [round(width * pixels.shape[0] / pixels.shape[1] / 2) + CAPTION for pixels in known]
+        if heights and width:
+            self.query_one("#pictures").styles.height = max(LOWEST, min(max(heights), self.size.height // 2 - CAPTION))
 
     def action_enlarge(self) -> None:
         """The pictures over the whole screen."""
@@ -237,7 +250,7 @@ class JobScreen(JobVerbs):
         if pair is None:
             self.notify("There is no picture yet.", timeout=2)
             return
-        named = (("after" if self._loaded else "the style", pair.after), ("before", pair.before))
+        named = ((pair.said, pair.after), ("before", pair.before))
         shown = [(name, pixels) for name, pixels in named if pixels is not None]
         if shown:
             self.app.push_screen(Large(shown))
@@ -295,10 +308,12 @@ class JobScreen(JobVerbs):
             self.dismiss()
 
 
-def _counts(total: int, chunks: dict[int, Chunk], legend: str) -> Content:
+def _counts(tally: Tally, chunks: dict[int, Chunk], legend: str) -> Content:
     failed = sum(1 for chunk in chunks.values() if chunk.failures)
-    said = words.plural(total, "chunk") + (f", {legend}" if legend else "")
+    said = f"{tally.done} of {tally.chunks} painted"
+    said += f", {tally.running} being painted" if tally.running else ""
     said += f", {failed} had to be tried again" if failed else ""
+    said += f"; {legend}" if legend else ""
     return Content.assemble(("chunks ", "$foreground-muted"), said)
 
 

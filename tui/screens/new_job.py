@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import DirectoryTree, Footer, Input, OptionList, Select, Static
+from textual.widgets import DirectoryTree, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
@@ -30,6 +30,7 @@ from tui.screens.output_form import Order, OutputForm, place
 from tui.screens.paths import CLIPS, PICTURES, MediaTree, PathInput, typed
 from tui.screens.sheet import Sheet
 from tui.screens.thumbnails import Known, known_styles
+from tui.widgets.keys import Keys
 
 PAUSE = 0.25
 """Seconds without a key before what was typed is looked at."""
@@ -69,7 +70,7 @@ class NewJob(Screen[Job | None]):
         with Horizontal(id="top"):
             with Vertical(classes="pane"):
                 yield Static("Clip", classes="title")
-                yield PathInput(str(self._first or ""), "a clip, a picture or a folder of pictures", CLIPS, id="clip")
+                yield PathInput(str(self._first or ""), "a clip, or pictures", CLIPS, id="clip")
                 yield Static(id="clip-said", classes="said", markup=False)
                 yield MediaTree(self._first.absolute().parent if self._first else Path.cwd(), CLIPS, id="tree")
             with Vertical(classes="pane"):
@@ -88,7 +89,7 @@ class NewJob(Screen[Job | None]):
                 yield Lines(id="offers")
                 yield Static(id="basis", classes="said", markup=False)
                 yield Static(id="go-said", classes="said", markup=False)
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one("#clip").focus()
@@ -257,7 +258,6 @@ class NewJob(Screen[Job | None]):
         if isinstance(found, Look):
             self._look = found
             self._say("style", screen.look_words(found))
-            self.query_one(Sheet).show_style(found.styles[0].path)
             self._find_styles([style.path.parent for style in found.styles])
         elif isinstance(found, StyleError):
             self._say("style", found)
@@ -268,7 +268,9 @@ class NewJob(Screen[Job | None]):
     # ---- where ----
 
     def _offer(self) -> None:
-        """Show what each place would take, of what is known of clip and look so far."""
+        """Show how it would look and what each place would take, of what is known of clip and look so far."""
+        now = cast(Studio, self.app).now
+        self.query_one(Sheet).look_at(self._clip.path if self._clip else None, self._look, idle=not now.is_painting_here)
         if self._clip is None or self._look is None:
             self.query_one("#offers", OptionList).clear_options()
             self.query_one("#basis", Static).update("What it takes is shown once there are a clip and a style.")
@@ -314,7 +316,12 @@ class NewJob(Screen[Job | None]):
             self._say("go", ConfigError(self._lacking()))
             return
         self._say("go", "")
-        self.query_one(Sheet).paint(self._clip.path, self._look)
+        self.query_one(Sheet).paint(self._clip.path, self._look, wanted=True)
+
+    @on(Sheet.Painted)
+    def _previewed(self) -> None:
+        if not self.query_one(Sheet).display:
+            self._say("go", "Two frames are painted: ctrl+o shows them.")
 
     def action_enlarge(self) -> None:
         self.query_one(Sheet).enlarge()

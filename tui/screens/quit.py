@@ -34,7 +34,7 @@ class Quit(ModalScreen[Leaving | None]):
 
     DEFAULT_CSS = """
     Quit { align: center middle; }
-    Quit > Vertical { width: 64; max-width: 94%; height: auto; max-height: 94%; background: $surface; padding: 1 1; }
+    Quit > Vertical { width: 66; max-width: 94%; height: auto; max-height: 94%; background: $surface; padding: 1 1; }
     Quit .title { text-style: bold; }
     Quit .about { color: $foreground-muted; margin-bottom: 1; }
     Quit Lines { height: auto; }
@@ -87,5 +87,5 @@ class Quit(ModalScreen[Leaving | None]):
 
 
 def _option(key: str, name: str, about: str) -> Option:
-    words = Content.assemble((f"{key:<4}", "$accent bold"), f"{name:<22}", (about, "$foreground-muted"))
+    words = Content.assemble((f"{key:<4}", "$accent bold"), f"{name:<24}", (about, "$foreground-muted"))
     return Option(words, id=key)

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from stylizer import edit_config
@@ -21,6 +21,7 @@ from stylizer.errors import ConfigError
 from stylizer.screen import near
 from tui.columns import row
 from tui.screens.lines import Heading, Lines
+from tui.widgets.keys import Keys
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: 'a list as ["one", "two"]'}
 
@@ -65,7 +66,7 @@ class Settings(Screen[None]):
             yield Static(id="about")
             yield Input(id="value", compact=True, classes="-idle")
             yield Static(id="error", classes="-none", markup=False)
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         try:

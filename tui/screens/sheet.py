@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,23 +18,35 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from stylizer import screen
-from stylizer.jobs import Look
+from stylizer.errors import StylizerError
+from stylizer.jobs import Look, Quality
+from stylizer.styles import load_style
 from tui.halfblocks import halfblocks
 from tui.screens.asking import asked, still_open, wrong_words
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) RGB."""
 FRAMES = 2
+LONGEST = 512
+"""Pixels of a style's long side that are looked at."""
+CALM = 1.0
+"""Seconds that nothing changes before frames are painted unasked."""
 EDGE, GAP, LABEL, HEAD, FOOT = 28, 12, 22, 58, 40
 """Of the contact sheet, in pixels, as preview.py draws it."""
 
 
 class Sheet(Vertical):
     """Paints frames of a clip in a look and shows them."""
+
+    class Painted(Message):
+        """There is a preview to be looked at."""
 
     DEFAULT_CSS = """
     Sheet .title { color: $foreground-muted; }
@@ -45,33 +59,63 @@ class Sheet(Vertical):
         super().__init__(classes=classes)
         self._folder = tempfile.TemporaryDirectory(prefix="stylizer-preview-")
         self._painted: list[tuple[str, Pixels]] = []
+        self._of: tuple[Path | None, Look | None] = None, None
+        self._soon: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("Preview", classes="title")
-        yield Static("ctrl+r paints two frames of the clip.", id="sheet-said", markup=False)
+        yield Static("Two frames of the clip, once it has a style.", id="sheet-said", markup=False)
         yield Static(id="picture")
 
     def on_unmount(self) -> None:
         self._folder.cleanup()
 
-    def show_style(self, style: Path) -> None:
-        """Show the style picture itself, until something is painted in it."""
-        self._painted = []
-        self._say("The style. ctrl+r paints two frames of the clip in it.")
-        with Image.open(style) as image:
-            image.draft("RGB", (512, 512))
-            pixels = np.asarray(image.convert("RGB"))
-        width, height = self._room()
-        self.query_one("#picture", Static).update(drawn(pixels, width, height))
+    def look_at(self, clip: Path | None, look: Look | None, *, idle: bool) -> None:
+        """Another clip or look: the style itself is shown; soon two frames in it, unasked where the machine is `idle`."""
+        # It is painted without its fit, whatever the quality.
+        of = clip, replace(look, quality=Quality.DRAFT) if look else None
+        if of == self._of:
+            return
+        self._of, self._painted = of, []
+        self.workers.cancel_node(self)
+        if self._soon:
+            self._soon.stop()
+        if look is None:
+            return
+        self._load_style(look.styles[0].path)
+        if clip is None:
+            self._say("The style.")
+        elif idle:
+            self._say("The style. Two frames of the clip in it are next.")
+            self._soon = self.set_timer(CALM, partial(self.paint, clip, look))
+        else:
+            self._say("The style. ctrl+r paints two frames of the clip in it, though this machine is busy.")
+
+    @work(thread=True, group="style")
+    def _load_style(self, style: Path) -> None:
+        try:
+            pixels = load_style(style, LONGEST)
+        except StylizerError:
+            return
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._show_style, pixels)
+
+    def _show_style(self, pixels: Pixels) -> None:
+        if still_open(self) and not self._painted:
+            self.query_one("#picture", Static).update(drawn(pixels, *self._room()))
 
     def enlarge(self) -> None:
         """Show what is painted over the whole screen."""
         if self._painted:
             self.app.push_screen(Large(self._painted))
 
-    @work(exclusive=True)
-    async def paint(self, clip: Path, look: Look) -> None:
-        """Paint two frames and show them, over the whole screen where there is no room beside the fields."""
+    @work(exclusive=True, group="paint")
+    async def paint(self, clip: Path, look: Look, *, wanted: bool = False) -> None:
+        """Paint two frames and show them; if they are `wanted`, over the whole screen where there is no room beside the
+        fields.
+        """
+        if self._soon:
+            self._soon.stop()
         self._say("Painting two frames …")
         target = Path(self._folder.name) / "sheet.png"
         answer = await asked(command(clip, look, target))
@@ -86,8 +130,9 @@ class Sheet(Vertical):
         self._painted = [(name, found[row][n]) for n in range(FRAMES) for row, name in ((1, "painted"), (0, "as it is"))]
         if self.display:
             self.query_one("#picture", Static).update(self._arranged())
-        else:
+        elif wanted:
             self.enlarge()
+        self.post_message(self.Painted())
 
     def _room(self) -> tuple[int, int]:
         return max(8, self.content_size.width), max(4, self.content_size.height - 5)

@@ -51,7 +51,7 @@ class StudioScreen(JobVerbs):
         Binding("s", "sort", "Sort", show=False),
         Binding("shift+up,K", "earlier(-1)", "Move up", show=False),
         Binding("shift+down,J", "earlier(1)", "Move down", show=False),
-        Binding("v", "tall", "Short or tall rows", show=False),
+        Binding("v", "tall", "Height of rows", show=False),
         Binding("escape", "plain", "Show all", show=False),
     ]
 
@@ -72,8 +72,8 @@ class StudioScreen(JobVerbs):
         with Container(id="rooms"):
             with Vertical(id="list"):
                 yield Heads(queue)
-                yield queue
                 yield Static(id="empty")
+                yield queue
                 yield Static(id="said")
                 yield Input(placeholder="name, style, state or backend", id="filter", compact=True)
             with Vertical(id="side"):
@@ -98,7 +98,7 @@ class StudioScreen(JobVerbs):
         self._changed(Changes(order=True))
 
     def on_resize(self) -> None:
-        self.query_one(Queue).tall = 2 if self.size.height >= 30 else 1
+        self.query_one(Queue).tall = 3 if self.size.height >= 60 else 2 if self.size.height >= 30 else 1
         self._stale = True
         self.call_after_refresh(self._refresh)
 
@@ -149,9 +149,14 @@ class StudioScreen(JobVerbs):
     def _why_empty(self) -> Content:
         if self._filter:
             return Content(f"No job fits “{plain(self._filter)}”.  esc shows all of them.")
-        return Content.assemble(
-            "Nothing to paint yet.  ", ("n", "$accent"), " makes a job, or drop clips into a watched folder."
+        ways = (
+            ("n", "makes a job: a clip, a style, a look"),
+            ("", "stylizer run clip.mp4 --style art.jpg   in another terminal does the same"),
+            ("", "stylizer watch ./inbox   paints whatever is put into a folder"),
+            ("?", "all keys of this room"),
         )
+        lines = [Content.assemble((f"{key:<4}", "$accent bold"), (about, "$foreground-muted")) for key, about in ways]
+        return Content("\n").join([Content.styled("Nothing to paint yet.", "$foreground bold"), Content(""), *lines])
 
     def _refresh(self) -> None:
         """Totals and the detail, where something has changed."""
@@ -276,7 +281,7 @@ class StudioScreen(JobVerbs):
 
     def action_tall(self) -> None:
         queue = self.query_one(Queue)
-        queue.tall = 3 - queue.tall
+        queue.tall = queue.tall % 3 + 1
 
     def action_earlier(self, places: int) -> None:
         """Move the job under the cursor before the one above it, or after the one below."""

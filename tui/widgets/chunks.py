@@ -108,4 +108,5 @@ class Chunks(Widget, can_focus=True):
             self.selected = (later or indexes)[0]
 
     def on_click(self, event: events.Click) -> None:
-        self._go(event.y * max(1, self.content_size.width) + event.x)
+        width = max(1, self.content_size.width)
+        self._go(event.y * width + event.x // strip.columns(len(self._cells), width))

@@ -40,7 +40,8 @@ def detail(now: Now, job: int, at: float, width: int, height: int) -> Content:
 def title(view: JobView, width: int) -> Content:
     """Its mark, its name and its state."""
     mark = mark_of(view.job)
-    said = f"{mark.word} {words.percent(words.share_of(view))}" if view.tally.frames_done else mark.word
+    share = words.share_of(view)
+    said = f"{mark.word} {words.percent(share)}" if share else mark.word
     name = fit(plain(view.job.clip.path.name), max(8, width - cell_len(said) - 4))
     return Content.assemble((f"{mark.glyph} ", f"${mark.tone}"), (name, "bold"), "  ", (said, f"${mark.tone}"))
 

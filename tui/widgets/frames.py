@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylizer.commands import picture_of
 from stylizer.errors import StylizerError
 from stylizer.jobs import Chunk, ChunkState, Clip, FrameRange, Job, JobState
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST = 640
 """Pixels of the long side that are kept."""
+SHAPING = "taking shape"
 MATRIX = {"bt601": (1.402, 0.344136, 0.714136, 1.772), "bt709": (1.5748, 0.187324, 0.468124, 1.8556)}
 MATRIX["bt2020"] = (1.4746, 0.164553, 0.571353, 1.8814)
 """Red of Cr, green of Cb and Cr, blue of Cb."""
@@ -41,38 +43,76 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The small painting of a look that is being fitted, as it was at a time."""
+
+    clip: Clip
+    path: Path
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """(height, width, 3) RGB; None where it cannot be read."""
 
     frame: int
     before: Pixels | None
     after: Pixels | None
+    said: str
+    """What `after` is."""
 
 
-def wanted(job: Job, chunks: Iterable[Chunk], chosen: Chunk | None = None) -> Wanted | None:
-    """The first frame of the chosen chunk if that is painted, else of the newest that is; None where none is."""
+def wanted(job: Job, chunks: Iterable[Chunk], chosen: Chunk | None = None) -> Wanted | Shape | None:
+    """The first frame of the chosen chunk if that is painted, else of the newest that is, else how it takes shape; None
+    where there is nothing yet.
+    """
     if job.state is JobState.DONE:
         frame = chosen.frames.start if chosen else job.clip.frames // 2
         return Wanted(job, job.output, frame, frame)
     done = [chunk for chunk in chunks if chunk.state is ChunkState.DONE and chunk.output]
     newest = max(done, key=lambda chunk: (chunk.finished_at or 0.0, chunk.index), default=None)
     chunk = chosen if chosen and chosen.state is ChunkState.DONE and chosen.output else newest
-    return Wanted(job, chunk.output, 0, chunk.frames.start) if chunk and chunk.output else None
+    if chunk and chunk.output:
+        return Wanted(job, chunk.output, 0, chunk.frames.start)
+    try:
+        path = picture_of(job)
+        return Shape(job.clip, path, path.stat().st_mtime_ns) if path else None
+    except OSError:
+        return None
 
 
-def load(what: Wanted) -> Pair:
-    """Decode both; what cannot be read is None."""
-    return Pair(what.frame, _frame(what.job.clip, what.frame), _painted(what))
+def load(what: Wanted | Shape, shown: Pair | None = None) -> Pair:
+    """Decode both, the source's frame only if it is not the one that is shown; what cannot be read is None."""
+    if isinstance(what, Shape):
+        clip, (number, after), said = what.clip, _shape(what.path), SHAPING
+    else:
+        clip, number, after, said = what.job.clip, what.frame, _painted(what), "after"
+    known = shown.before if shown and shown.frame == number else None
+    return Pair(number, known if known is not None else _frame(clip, number), after, said)
 
 
-def style_picture(path: Path) -> Pixels | None:
-    """The first style of a look."""
-    from stylizer.styles import load_style
+def load_style(job: Job) -> Pair:
+    """The middle of the clip, and the first style of the look."""
+    from stylizer.styles import load_style as picture
+
+    middle = job.clip.frames // 2
+    try:
+        style = picture(job.look.styles[0].path, LONGEST)
+    except StylizerError:
+        style = None
+    return Pair(middle, _frame(job.clip, middle), style, "the style")
+
+
+def _shape(path: Path) -> tuple[int, Pixels | None]:
+    """Which frame it is, and the painting."""
+    import numpy as np
+    from PIL import Image
 
     try:
-        return load_style(path, LONGEST)
-    except StylizerError:
-        return None
+        with Image.open(path) as picture:
+            return int(picture.info.get("comment", b"0")), np.array(picture.convert("RGB"))
+    except (OSError, ValueError):
+        return 0, None
 
 
 def _painted(what: Wanted) -> Pixels | None:

@@ -1,11 +1,15 @@
-"""The keys that do something now, in one line; a click is the key. Textual's Footer is a widget for each of them, which is
-too much to make anew whenever the cursor moves to a job in another state.
+"""The keys that do something now, in one line: those of the room from the left, those that hold everywhere at the right end;
+a click is the key. Textual's Footer is a widget for each of them, which is too much to make anew whenever the cursor moves
+to a job in another state.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from rich.cells import cell_len
 from textual import events
+from textual.app import App
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
@@ -13,13 +17,26 @@ from textual.widget import Widget
 GAP = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    shown: str
+    words: str
+    """What it does."""
+    is_room: bool = False
+
+    @property
+    def width(self) -> int:
+        return cell_len(f"{self.shown} {self.words}".rstrip())
+
+
 class Keys(Widget):
-    """What the screen's bindings say; of those that are to be shown, as many as there is room for."""
+    """What the screen's bindings say; of the room's own as many as there is room for."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: list[tuple[str, str, str]] = []
-        """Key, how it is called, what it does."""
+        self._here: list[Key] = []
+        self._everywhere: list[Key] = []
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -27,30 +44,56 @@ class Keys(Widget):
     def _changed(self, screen: Screen[object]) -> None:
         if not self.is_attached or screen is not self.screen:
             return
-        found: dict[str, tuple[str, str, str]] = {}
-        for _, binding, enabled, _ in screen.active_bindings.values():
-            if binding.show and enabled and binding.action not in found:
-                found[binding.action] = binding.key, self.app.get_key_display(binding), binding.description
-        shown = list(found.values())
-        if shown != self._shown:
-            self._shown = shown
+        here: dict[str, Key] = {}
+        everywhere: dict[str, Key] = {}
+        for node, binding, enabled, _ in screen.active_bindings.values():
+            if binding.show and enabled and binding.action not in here:
+                key = Key(
+                    binding.key,
+                    self.app.get_key_display(binding),
+                    binding.description,
+                    is_room=binding.action.startswith("show("),
+                )
+                (everywhere if isinstance(node, App) else here).setdefault(binding.action, key)
+        shown = list(here.values()), list(everywhere.values())
+        if shown != (self._here, self._everywhere):
+            self._here, self._everywhere = shown
             self.refresh()
+
+    def _placed(self) -> list[tuple[int, Key]]:
+        """Keys and the column where each begins."""
+        width, end = self.content_size.width, self._everywhere
+        if _width(self._here) + GAP + _width(end) > width:
+            rooms = [key for key in end if key.is_room]
+            end = [key for key in end if not key.is_room]
+            end += [replace(key, words="Rooms" if key is rooms[-1] else "") for key in rooms]
+        last = max(0, width - _width(end))
+        found, x = [], 0
+        for keys, room in ((self._here, last - GAP), (end, width)):
+            for key in keys:
+                if x + key.width > room:
+                    break
+                found.append((x, key))
+                x += key.width + GAP
+            x = last
+        return found
 
     def render(self) -> Content:
         parts: list[str | tuple[str, str]] = []
-        left = self.content_size.width
-        for _, key, words in self._shown:
-            if (left := left - cell_len(f"{key} {words}")) < 0:
-                break
-            parts += [(key, "$footer-key-foreground"), (f" {words}", "$footer-description-foreground"), " " * GAP]
-            left -= GAP
+        at = 0
+        for x, key in self._placed():
+            parts += [" " * (x - at), (key.shown, "$footer-key-foreground")]
+            parts += [(f" {key.words}", "$footer-description-foreground")] if key.words else []
+            at = x + key.width
         return Content.assemble(*parts)
 
     def on_click(self, event: events.Click) -> None:
         at = event.get_content_offset(self)
-        x = at.x if at else -1
-        for name, key, words in self._shown:
-            if 0 <= x < cell_len(f"{key} {words}"):
-                self.app.simulate_key(name)
+        for x, key in self._placed() if at else ():
+            if at and x <= at.x < x + key.width:
+                self.app.simulate_key(key.name)
                 return
-            x -= cell_len(f"{key} {words}") + GAP
+
+
+def _width(keys: list[Key]) -> int:
+    return sum(key.width for key in keys) + GAP * max(0, len(keys) - 1)

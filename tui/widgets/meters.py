@@ -42,14 +42,16 @@ def speed(view: JobView, chunks: Iterable[Chunk], now: float, width: int) -> lis
     stop = job.finished_at or now
     start = max(job.started_at or stop, stop - WINDOW)
     values = throughput(chunks, start, stop, max(8, min(60, width - 28)))
+    if not any(values):
+        return [Content.styled("speed  nothing is painted yet", MUTED)] if job.state is JobState.RENDERING else []
     upper, lower = words.spark(values, 2)
-    most = f"{words.rate(max(values))} at most" if any(values) else ""
+    most = f"{words.rate(max(values))} at most"
     rate = words.rate(view.fps)
     if view.job.state in FINISHED and view.elapsed:
         rate = f"{words.rate(view.tally.frames_done / view.elapsed)} in all"
     return [
         Content.assemble(("speed  ", MUTED), (upper, "$primary"), "  ", (rate or "—", "bold")),
-        Content.assemble(("       ", ""), (lower, "$primary"), "  ", (f"{most or words.span(stop - start)}", MUTED)),
+        Content.assemble(("       ", ""), (lower, "$primary"), "  ", (most, MUTED)),
     ]
 
 

@@ -78,7 +78,7 @@ class Queue(ScrollView, can_focus=True):
 
     @property
     def tall(self) -> int:
-        """Lines of a row, 1 or 2."""
+        """Lines of a row, 1 to 3."""
         return self._tall
 
     @tall.setter

@@ -1,4 +1,4 @@
-"""A job as one or two lines of the queue. Columns give way one after the other where the terminal is narrow."""
+"""A job as a line of the queue, or two, or two and a space. Columns give way one by one where the terminal is narrow."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Shown:
 
 
 def lines(shown: Shown, at: Columns, count: int, tone: Tones) -> list[list[Segment]]:
-    """`count` (1 or 2) lines of segments, each as wide as the columns say."""
+    """`count` (1 to 3) lines of segments, each as wide as the columns say; the third is a space."""
     mark, base = mark_of(shown.view.job), tone("")
-    swatch = drawn(shown.pixels, count, base) if at.swatch else [[] for _ in range(count)]
+    swatch = drawn(shown.pixels, min(2, count), base) if at.swatch else [[] for _ in range(count)]
     name = fit(shown.view.job.clip.path.name, at.name)
     gutter = [Segment("▌" if shown.cursor else " ", tone("cursor")), Segment("◆" if shown.chosen else " ", tone("cursor"))]
     gap = Segment(" " * GAP, base)
@@ -100,7 +100,7 @@ def lines(shown: Shown, at: Columns, count: int, tone: Tones) -> list[list[Segme
     second += _second(shown, at, mark, tone)
     if at.cost:
         second += [gap, Segment(fit(most, -at.cost), tone("muted"))]
-    return [first, second]
+    return [first, second, [gutter[0], Segment(" " * (at.width - 1), base)]][:count]
 
 
 def _first(shown: Shown, at: Columns, mark: Mark, tone: Tones) -> list[Segment]:
@@ -132,14 +132,14 @@ def _without_bar(shown: Shown, at: Columns, mark: Mark, tone: Tones) -> list[Seg
         rest = job.error if job.state is JobState.FAILED and job.error else rest
     where = fit(where_words(shown), at.where) if at.where else ""
     room = at.after_name - len(mark.word) - 2 - (at.left + GAP if tail else 0) - (len(where) + GAP if where else 0)
-    found = [Segment(mark.word, tone(mark.tone)), Segment("  " + fit(rest, room), tone("muted"))]
+    said = "error" if job.state is JobState.FAILED else "muted"
+    found = [Segment(mark.word, tone(mark.tone)), Segment("  " + fit(rest, room), tone(said))]
     found += [Segment("  " + fit(tail, -at.left), tone("muted"))] if tail else []
     return found + ([Segment("  " + where, tone("muted"))] if where else [])
 
 
 def _second(shown: Shown, at: Columns, mark: Mark, tone: Tones) -> list[Segment]:
-    view, job = shown.view, shown.view.job
-    return [Segment(fit(about(view, mark), at.after_name), tone("error" if job.state is JobState.FAILED else "muted"))]
+    return [Segment(fit(about(shown.view, mark), at.after_name), tone("muted"))]
 
 
 def about(view: JobView, mark: Mark) -> str:

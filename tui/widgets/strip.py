@@ -14,6 +14,8 @@ from stylizer.jobs import Chunk, ChunkState
 from tui.theme import CHUNKS
 
 FILLS = "▁▂▃▄▅▆▇"
+WIDEST = 9
+"""Columns of a cell, with the gap after it, where there are few chunks."""
 WORST = (ChunkState.FAILED, ChunkState.RUNNING, ChunkState.SUBMITTED)
 """What is said of a cell if any of its chunks is in that state."""
 
@@ -34,6 +36,13 @@ class Cell:
         if self.state is ChunkState.RUNNING or (self.state is ChunkState.READY and self.fill > 0):
             return FILLS[min(6, int(self.fill * 7))]
         return CHUNKS[self.state].glyph
+
+    def wide(self, columns: int) -> str:
+        """As wide as so many columns: progress goes from left to right."""
+        if self.state is ChunkState.RUNNING or (self.state is ChunkState.READY and self.fill > 0):
+            done = int(self.fill * columns)
+            return CHUNKS[ChunkState.DONE].glyph * done + CHUNKS[ChunkState.RUNNING].glyph * (columns - done)
+        return CHUNKS[self.state].glyph * columns
 
     @property
     def tone(self) -> str:
@@ -66,14 +75,22 @@ def painted(chunk: Chunk) -> int:
     return min(chunk.frames_done, len(chunk.frames)) if chunk.state is ChunkState.RUNNING else 0
 
 
+def columns(count: int, width: int) -> int:
+    """Columns that each of `count` cells takes in a line of `width`: with room for it some and a gap, else one."""
+    each = min(WIDEST, width // max(1, count))
+    return each if each >= 3 else 1
+
+
 def drawn(found: Sequence[Cell], width: int, selected: int | None = None) -> Content:
-    """Lines of `width` cells; the selected chunk's cell stands out."""
-    lines = []
+    """Lines of `width` columns; the selected chunk's cell stands out."""
+    lines, each = [], columns(len(found), width)
     for at in range(0, len(found), width):
-        parts = []
+        parts: list[str | tuple[str, str]] = []
         for cell in found[at : at + width]:
             here = selected is not None and cell.first <= selected < cell.stop
-            parts.append((cell.glyph, f"${cell.tone} on $border bold" if here else f"${cell.tone}"))
+            glyphs = cell.glyph if each == 1 else cell.wide(each - 1)
+            parts.append((glyphs, f"${cell.tone} on $border bold" if here else f"${cell.tone}"))
+            parts += [" "] * (each > 1)
         lines.append(Content.assemble(*parts))
     return Content("\n").join(lines)
 

@@ -20,6 +20,8 @@ Part = tuple[str, str]
 MUTED = "$foreground-muted"
 SPACE: Part = ("   ", "")
 ORDER = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING, JobState.QUEUED)
+BUSY = 0.5
+"""Load of a device that something else than painting has."""
 RUNNER_SECONDS = 8.0
 """A runner that was just asked for has so long to come."""
 
@@ -27,6 +29,8 @@ RUNNER_SECONDS = 8.0
 def totals(now: Now, config: Config, at: float, width: int) -> Content:
     """Two lines."""
     counts, pace = _jobs(now, at), _pace(now, config, at, width)
+    if _length(_joined(counts)) + _length(_joined(pace)) > width - 3:
+        counts = [[(text.removesuffix(" today"), tone) for text, tone in part] for part in counts]
     if _length(_joined(counts)) + _length(_joined(pace)) > width - 3:
         # Where there is no room for the words, the marks say it alone.
         counts = [part[:2] for part in counts]
@@ -98,7 +102,8 @@ def _machines(now: Now, width: int) -> Content:
         said: list[Part] = [(device, "" if fps else MUTED)]
         if load.get(device) is not None:
             said.append((f" {load[device]:4.0%}", MUTED))
-        parts.append([*said, (f"  {words.rate(fps)}" if fps else "  idle", MUTED)])
+        # What fits a look has no frames to count.
+        parts.append([*said, (f"  {words.rate(fps)}" if fps else "  idle" if (load.get(device) or 0) < BUSY else "", MUTED)])
     states = Counter(node.state for node in now.nodes())
     if states:
         fps = sum(rate for backend, rate in workers.values() if backend != "local")
