@@ -11,13 +11,15 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from stylizer.errors import ConfigError
-from stylizer.estimate import Measurement, rate_here
+from stylizer.estimate import RENTED, Measurement, rest_of
+from stylizer.estimate import time_left as estimated
+from stylizer.files import glimpse_of
 from stylizer.jobs import (
     FINISHED,
     Chunk,
@@ -38,6 +40,7 @@ from stylizer.store import Store
 from stylizer.wire import pack
 
 ACTIVE = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING)
+UNFINISHED = tuple(state for state in JobState if state not in FINISHED)
 MOST_WAITING = 3
 """Queued jobs that are named beside those at work; the others are counted."""
 WARM_FRAMES = 8
@@ -73,7 +76,9 @@ class JobView:
 @dataclass(frozen=True, slots=True)
 class Status:
     jobs: tuple[JobView, ...]
-    """In the order of the queue."""
+    """In the order of the queue; where some were left out, those that are finished first."""
+    counts: Mapping[tuple[JobState, Desired], int]
+    """Jobs in each state, by what is wanted of them; of all, also those that are not in `jobs`."""
     running: bool
     """Whether a runner is at work; without one nothing moves."""
     eta: float | None
@@ -81,6 +86,10 @@ class Status:
     runner: RunnerRow
     today: Decimal
     """What rented machines have cost since midnight."""
+
+    def count(self, states: Collection[JobState], desired: Collection[Desired] = tuple(Desired)) -> int:
+        """How many jobs are in any of these states, of which any of these is wanted."""
+        return sum(n for (state, want), n in self.counts.items() if state in states and want in desired)
 
     def of(self, job: int) -> JobView:
         """ConfigError if there is no such job."""
@@ -108,6 +117,12 @@ class AtWork:
     """Jobs that are being worked on, then the first ones that wait."""
     more: int
     """So many others wait."""
+
+
+def picture_of(job: Job) -> Path | None:
+    """The small frame that shows how a job's painting takes shape while its look is fitted, once there is one."""
+    found = glimpse_of(job.checkpoint) if job.checkpoint else None
+    return found if found and found.is_file() else None
 
 
 def key_of(clip: Clip, look: Look, encoding: Encoding, output: Path, precision: str) -> str:
@@ -309,27 +324,45 @@ def move(store: Store, job: int, place: int | None = None, priority: int | None 
         return store.job(job)
 
 
-def status(store: Store) -> Status:
-    """All jobs as they stand now, consistent with one another."""
+def status(store: Store, most: int | None = None) -> Status:
+    """How the jobs stand now, consistent with one another. `most`: of those that wait, the first so many, and of those that
+    are finished, the last; the others are only counted, which is quick however many there are. None: all.
+    """
     with store.reading():
-        jobs, tallies, known, money = store.jobs(), store.tallies(), store.measurements(), store.money()
-        runner, today = store.runner(), store.spent_on(day_of(time.time()))
-        queue = {job.id: place for place, job in enumerate((job for job in jobs if job.state not in FINISHED), 1)}
-        costs: dict[int, tuple[Money, ...]] = {}
-        for one in money:
-            costs[one.meter.job] = (*costs.get(one.meter.job, ()), one)
-        views = tuple(view(store, job, tallies.get(job.id), known, queue.get(job.id), costs.get(job.id, ())) for job in jobs)
-    left = [view for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
-    etas = [view.eta for view in left if view.eta is not None]
-    total = sum(etas) if etas and len(etas) == len(left) else None
-    return Status(views, store.has_runner(), total, runner, today)
+        if most is None:
+            jobs, tallies = store.jobs(), store.tallies()
+        else:
+            jobs = [*store.finished(most), *store.jobs(ACTIVE), *store.jobs((JobState.QUEUED,), most=most)]
+            tallies = {job.id: store.tally(job.id) for job in jobs}
+        known, counts, runner = store.measurements(), store.counts(), store.runner()
+        today = store.spent_on(day_of(time.time()))
+        queue = {job: place for place, job in enumerate(store.ids(UNFINISHED), 1)}
+        costs: dict[int, list[Money]] = {}
+        for one in store.money():
+            costs.setdefault(one.meter.job, []).append(one)
+        views = tuple(
+            view(store, job, tallies.get(job.id), known, queue.get(job.id), tuple(costs.get(job.id, ()))) for job in jobs
+        )
+        etas = [view.eta for view in views if view.job.state not in FINISHED and view.job.desired is Desired.RUN]
+        etas += [] if most is None else _etas_of_others(store, {job.id for job in jobs}, known)
+    total = sum(eta for eta in etas if eta is not None) if etas and None not in etas else None
+    return Status(views, counts, store.has_runner(), total, runner, today)
+
+
+def _etas_of_others(store: Store, but: Collection[int], known: Sequence[Measurement]) -> list[float | None]:
+    """Seconds left of the wanted jobs but these. One that is not begun stands for all that are painted at its pace."""
+    begun = [store.job(number) for number in store.begun() if number not in but]
+    etas = [_eta(store, job, store.tally(job.id), known)[0] for job in begun]
+    for number, frames, jobs in store.untouched(but):
+        etas.append(time_left(store.job(number), Tally(frames_total=frames), (), known, jobs=jobs)[0])
+    return etas
 
 
 def detail(store: Store, job: int, events: int = 200) -> Detail:
     """One job as it stands now. ConfigError if there is no such job."""
     with store.reading():
         found, known = store.job(job), store.measurements()
-        queue = store.ids(tuple(state for state in JobState if state not in FINISHED))
+        queue = store.ids(UNFINISHED)
         place = queue.index(job) + 1 if job in queue else None
         looked = view(store, found, store.tally(job), known, place, tuple(store.money(job)))
         return Detail(looked, tuple(store.chunks(job)), tuple(store.events(job=job, most=events)))
@@ -370,7 +403,7 @@ def view(
     return JobView(job, tally, fps, eta, basis, max(0.0, elapsed), place, money)
 
 
-def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tuple[float | None, str]:
+def _eta(store: Store, job: Job, tally: Tally, known: Sequence[Measurement]) -> tuple[float | None, str]:
     """Seconds left and what they rest on: this job's own pace as soon as it has one, else what was measured before."""
     warm = [
         chunk.fps
@@ -380,36 +413,36 @@ def _eta(store: Store, job: Job, tally: Tally, known: list[Measurement]) -> tupl
     return time_left(job, tally, (store.rates(job.id) if tally.done else []) + warm, known)
 
 
-def time_left(job: Job, tally: Tally, own: Sequence[float], known: Sequence[Measurement]) -> tuple[float | None, str]:
-    """Seconds left of an unfinished job and what they rest on: the frames a second of its `own` chunks, each on its own
-    device, else what was measured before; (None, "") where nothing is known.
+def time_left(
+    job: Job, tally: Tally, own: Sequence[float], known: Sequence[Measurement], *, now: float | None = None, jobs: int = 1
+) -> tuple[float | None, str]:
+    """Seconds left of an unfinished job and what they rest on, with the frames a second of its `own` chunks, each on its own
+    device; (None, "") where nothing is known. `jobs`: it stands for so many, whose frames the tally counts.
     """
-    left = tally.frames_total - tally.frames_done
-    if own:
-        # The median: one chunk that hung or was cheap says little of the others.
-        return left / (statistics.median(own) * max(1, tally.running)), "this job's own pace"
-    if job.look.quality is Quality.REFERENCE:
+    is_reference = job.look.quality is Quality.REFERENCE
+    rest = replace(rest_of(job.clip, job.look), frames=tally.frames_total - tally.frames_done, joined=tally.frames_total)
+    if job.state is JobState.QUEUED:
+        # Others are before it: when it begins, a worker is at work. What is painted in part has been fitted.
+        fits = 0 if tally.frames_done else jobs
+        rest = replace(rest, start=None, steps=rest.steps * fits, fits=fits)
+    elif job.state is JobState.FITTING:
+        waited = (time.time() if now is None else now) - (job.started_at or 0.0)
+        begun = job.fit_done > 0
+        rest = replace(rest, start=None if begun else waited, steps=rest.steps - job.fit_done, fits=0 if begun else 1)
+    else:
+        rest = replace(rest, start=None, steps=0, fits=0)
+    if is_reference and not own:
+        # The speed of the network says nothing of it.
         return None, ""
-    width, height = job.clip.width, job.clip.height
-    if job.look.size:
-        scale = job.look.size / max(width, height)
-        width, height = round(width * scale), round(height * scale)
-    device = "" if job.device == "auto" else job.device
-    found = rate_here(
-        known, width=width, height=height, device=device, precision="" if job.precision == "auto" else job.precision
-    )
-    if not found:
-        return None, ""
-    fps, measured = found
-    fitting = 0.0
-    if job.state is JobState.FITTING:
-        fitting = max(0, job.fit_total - job.fit_done) * measured.fit_seconds_per_step
-    day = time.strftime("%Y-%m-%d", time.localtime(measured.at))
-    return left / fps + fitting, f"measured on {measured.device}, {day}"
+    # The median: one chunk that hung or was cheap says little of the others.
+    pace = statistics.median(own) * max(1, tally.running) if own else 0.0
+    device = RENTED if job.backend == RENTED else "" if job.device == "auto" else job.device
+    found = estimated(rest, known, pace, device=device, precision="" if job.precision == "auto" else job.precision)
+    return (found.seconds, found.basis) if found else (None, "")
 
 
 def _queue(store: Store) -> list[Job]:
-    return store.jobs(tuple(state for state in JobState if state not in FINISHED))
+    return store.jobs(UNFINISHED)
 
 
 def _queue_again(store: Store, job: Job, text: str) -> Job:

@@ -5,6 +5,7 @@ before a backend hears of it. And `recall`: what a cloud that is unwell has is t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from stylizer import placement
 from stylizer.errors import BackendRejected, BackendUnavailable
@@ -33,14 +34,18 @@ def submit(run: Run) -> None:
     rooms = _rooms(run, jobs.values())
     if not any(room.free for room in rooms.values() if not room.trouble):
         return
-    demands = _demands(run, jobs.values(), rooms)
-    now, burst = run.clock(), run.config.place.burst
-    shares = placement.share(demands, rooms, home=HOME, cloud=run.cloud, burst=burst, now=now)
-    _tell(run, shares, jobs, rooms)
-    _give(run, [part for part in shares if part.count and _has_folder(run, part.job)], jobs)
+    # One transaction for all that is decided: each has to reach the disk before it counts.
+    with run.store.transaction():
+        demands = _demands(run, jobs.values(), rooms)
+        now, burst = run.clock(), run.config.place.burst
+        shares = placement.share(demands, rooms, home=HOME, cloud=run.cloud, burst=burst, now=now)
+        _tell(run, shares, jobs, rooms)
+        specs = _decided(run, [part for part in shares if part.count and _has_folder(run, part.job)], jobs)
+    _give(run, specs)
 
 
-def _give(run: Run, shares: Sequence[Share], jobs: Mapping[int, Job]) -> None:
+def _decided(run: Run, shares: Sequence[Share], jobs: Mapping[int, Job]) -> dict[str, list[Spec]]:
+    """Write down who gets what; what each backend is to be given."""
     specs: dict[str, list[Spec]] = {}
     with run.store.transaction():
         for part in shares:
@@ -52,6 +57,10 @@ def _give(run: Run, shares: Sequence[Share], jobs: Mapping[int, Job]) -> None:
                     run.store.move_chunk(job.id, what.index, ChunkState.SUBMITTED, backend=part.backend, submitted_at=at)
                 specs.setdefault(part.backend, []).append(spec_of(run, job, what))
                 run.stopped.discard((job.id, part.backend))
+    return specs
+
+
+def _give(run: Run, specs: Mapping[str, Sequence[Spec]]) -> None:
     for name, given in specs.items():
         try:
             run.backend(name).submit(given)
@@ -147,11 +156,12 @@ def _backlog(run: Run, name: str) -> float:
 def _demands(run: Run, jobs: Iterable[Job], rooms: Mapping[str, Room]) -> list[Demand]:
     ready = run.store.ready()
     demands = []
+    fitted = {run.media.checkpoint(run.store.job(fit.job)) for fit in run.store.fits_under_way()}
     for job in jobs:
         if not is_auto(job) and rooms[job.backend].trouble:
             continue
         if job.state is JobState.FITTING:
-            count, pixels = int(_is_fit_ready(run, job)), 0.0
+            count, pixels = int(_is_fit_ready(run, job, fitted)), 0.0
         else:
             count, frames = ready.get(job.id, (0, 0))
             width, height = run.media.size(job)
@@ -165,8 +175,10 @@ def _demands(run: Run, jobs: Iterable[Job], rooms: Mapping[str, Room]) -> list[D
     return demands
 
 
-def _is_fit_ready(run: Run, job: Job) -> bool:
-    """Whether the job's fit can be submitted. A look that is fitted or being fitted for another job is not fitted twice."""
+def _is_fit_ready(run: Run, job: Job, fitted: set[Path]) -> bool:
+    """Whether the job's fit can be submitted. A look that is fitted, or is being `fitted` for another job, is not fitted
+    twice.
+    """
     fit, checkpoint = run.store.fit(job.id), run.media.checkpoint(job)
     if fit is None or fit.state is not ChunkState.READY:
         return False
@@ -174,8 +186,10 @@ def _is_fit_ready(run: Run, job: Job) -> bool:
         text = "The look was fitted for another job just now; painting starts."
         run.store.move(job.id, JobState.RENDERING, text, checkpoint=checkpoint)
         return False
-    others = (run.store.job(other.job) for other in run.store.fits_under_way())
-    return not any(run.media.checkpoint(other) == checkpoint for other in others)
+    if checkpoint in fitted:
+        return False
+    fitted.add(checkpoint)
+    return True
 
 
 def _has_folder(run: Run, job: int) -> bool:
@@ -203,7 +217,7 @@ def _tell(run: Run, shares: Iterable[Share], jobs: Mapping[int, Job], rooms: Map
         what = "The last chunks are" if part.from_end else "It is"
         where = "in the cloud" if rooms[part.backend].kind == "cloud" else "here"
         place = part.backend if not is_auto(job) else where
-        text = f"{what} painted {'on ' if not is_auto(job) else ''}{place}: {part.why}."
+        text = f"{what} painted {'on ' if not is_auto(job) else ''}{place}: {part.why.rstrip('.')}."
         # How late, how many: these change all the time and are said once.
         heading = (part.backend, part.from_end, part.why.partition(" by ")[0])
         if part.count and run.placed.get((job.id, part.backend)) != heading:

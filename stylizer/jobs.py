@@ -190,7 +190,7 @@ class Job:
     error: str
     hint: str
     checkpoint: Path | None
-    """The fitted checkpoint, once there is one."""
+    """The fitted checkpoint; while it is fitted, where it will be."""
     fit_done: int
     fit_total: int
 

@@ -19,6 +19,7 @@ from itertools import chain
 
 from stylizer import plan as planning
 from stylizer.errors import StoreError, StylizerError
+from stylizer.estimate import Measurement
 from stylizer.files import digest_of
 from stylizer.jobs import FINISHED, Chunk, ChunkState, Desired, FrameRange, Job, JobState
 from stylizer.work import ACTIVE, HOME, UNDER_WAY, Run, fail, is_auto, take_back
@@ -40,20 +41,34 @@ def plan(run: Run) -> None:
         run.jobs(JobState.QUEUED, desired=(Desired.RUN,), backend=name, most=max(0, MOST_AT_ONCE - taken[name]))
         for name in wanted
     )
-    for job in chain.from_iterable(queues):
-        try:
-            if job.id not in run.checking:
-                run.backend(HOME if is_auto(job) else job.backend)
-                run.media.check(job.clip)
-                if not run.store.chunks(job.id):
-                    run.store.cut(job.id, _ranges(run, job))
+    looked_at = [_look_at(run, job) for job in chain.from_iterable(queues)]
+    if not looked_at:
+        return
+    # One transaction for all of them: each has to reach the disk before it counts.
+    with run.store.transaction():
+        for job, parts, error in looked_at:
+            if error:
+                fail(run, job.id, error.message, error.hint)
+            elif job.id not in run.checking:
+                run.store.cut(job.id, parts)
                 run.checking[job.id] = run.aside.submit(_damaged, run.store.chunks(job.id, (ChunkState.DONE,)))
-            if run.checking[job.id].done():
+            elif run.checking[job.id].done():
                 _take_up(run, job, run.checking.pop(job.id).result())
-        except StoreError:
-            raise
-        except StylizerError as error:
-            fail(run, job.id, error.message, error.hint)
+
+
+def _look_at(run: Run, job: Job) -> tuple[Job, Sequence[FrameRange], StylizerError | None]:
+    """A queued job, the chunks that it still has to be cut into, and why it cannot be painted."""
+    try:
+        run.media.checkpoint(job)
+        if job.id in run.checking:
+            return job, (), None
+        run.backend(HOME if is_auto(job) else job.backend)
+        run.media.check(job.clip)
+        return job, () if run.store.tally(job.id).chunks else _ranges(run, job), None
+    except StoreError:
+        raise
+    except StylizerError as error:
+        return job, (), error
 
 
 def _ranges(run: Run, job: Job) -> list[FrameRange]:
@@ -106,7 +121,8 @@ def _take_up(run: Run, job: Job, bad: list[int]) -> None:
             fit = store.fit(job.id)
             if fit is None or fit.state not in UNDER_WAY:
                 store.move_fit(job.id, ChunkState.READY)
-            store.move(job.id, JobState.FITTING, "The look is fitted to the clip.", fit_done=0, **started)
+            text = "The look is fitted to the clip."
+            store.move(job.id, JobState.FITTING, text, checkpoint=checkpoint, fit_done=0, **started)
 
 
 def reconcile(run: Run) -> None:
@@ -131,23 +147,33 @@ def reconcile(run: Run) -> None:
 def assemble(run: Run) -> None:
     """Put complete jobs together, aside."""
     publish(run)
-    for number in run.store.complete():
-        if run.focus is not None and number not in run.focus:
-            continue
-        with run.store.transaction():
-            chunks = run.store.chunks(number)
-            job = run.store.move(number, JobState.ASSEMBLING, "The chunks are put together.")
+    complete = [number for number in run.store.complete() if run.focus is None or number in run.focus]
+    if not complete:
+        return
+    with run.store.transaction():
+        jobs = [run.store.move(number, JobState.ASSEMBLING, "The chunks are put together.") for number in complete]
+    for job in jobs:
+        chunks = run.store.chunks(job.id)
         files = [chunk.output for chunk in chunks if chunk.output]
         frames = sum(chunk.frames_done for chunk in chunks)
+        run.joining_since[job.id] = run.clock()
         run.assembling[job.id] = run.aside.submit(run.media.assemble, job, files, frames)
 
 
 def publish(run: Run) -> None:
     """Write down what came of the jobs that were put together."""
-    for number in [job for job, future in run.assembling.items() if future.done()]:
-        future = run.assembling.pop(number)
-        if not future.cancelled():
-            _publish(run, run.store.job(number), future)
+    ended = {job: future for job, future in run.assembling.items() if future.done()}
+    if not ended:
+        return
+    with run.store.transaction():
+        for number, future in ended.items():
+            del run.assembling[number]
+            if not future.cancelled():
+                _publish(run, run.store.job(number), future)
+    # Not before: what they were made of is needed until it is written down that they are made.
+    for number in ended:
+        if run.store.job(number).state is JobState.DONE:
+            shutil.rmtree(run.folder(number), ignore_errors=True)
 
 
 def _publish(run: Run, job: Job, future: Future[Sequence[str]]) -> None:
@@ -163,7 +189,16 @@ def _publish(run: Run, job: Job, future: Future[Sequence[str]]) -> None:
             for note in notes:
                 run.store.note(job.id, None, "note", note)
             run.store.move(job.id, JobState.DONE, f"{job.output.name} is done.", finished_at=run.clock())
-        shutil.rmtree(run.folder(job.id), ignore_errors=True)
+            _measure_join(run, job)
+
+
+def _measure_join(run: Run, job: Job) -> None:
+    """How long a frame took to be put together, kept with the device that painted it."""
+    seconds = (run.clock() - run.joining_since.pop(job.id)) / max(1, job.clip.frames)
+    device, (width, height) = run.store.chunk(job.id, 0).worker, run.media.size(job)
+    if device:
+        now = run.clock()
+        run.store.measure(Measurement(device, job.precision, width, height, 0.0, 0.0, now, join_seconds_per_frame=seconds))
 
 
 def release(run: Run) -> None:

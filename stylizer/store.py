@@ -69,6 +69,39 @@ class Store(Ledger):
         sql = f"SELECT count(*) FROM jobs WHERE state IN ({marks}) AND desired IN ({wanted})"  # noqa: S608
         return int(self._value(sql, [*(s.value for s in states), *(d.value for d in desired)]))
 
+    def counts(self) -> dict[tuple[JobState, Desired], int]:
+        """How many jobs there are in each state, by what is wanted of them."""
+        found = self._query("SELECT state, desired, count(*) FROM jobs GROUP BY state, desired")
+        return {(JobState(state), Desired(desired)): count for state, desired, count in found}
+
+    def finished(self, most: int = sys.maxsize) -> list[Job]:
+        """The `most` jobs that were finished last, the last one last."""
+        sql = "SELECT * FROM jobs WHERE state IN ('done', 'failed', 'cancelled') ORDER BY finished_at DESC, id DESC LIMIT ?"
+        return [rows.job(row) for row in reversed(self._query(sql, (most,)))]
+
+    def untouched(self, but: Collection[int] = ()) -> list[tuple[int, int, int]]:
+        """Queued jobs that are wanted and of which nothing is painted, `but` these, in groups of all that their pace depends
+        on: the number of one job, the frames of all, and how many there are.
+        """
+        others = ",".join("?" * len(but))
+        by = "json_extract(clip, '$.width'), json_extract(clip, '$.height'), json_extract(look, '$.size')"
+        sql = (
+            "SELECT min(id), sum(json_extract(clip, '$.frames')), count(*) FROM jobs "  # noqa: S608
+            "WHERE state = 'queued' AND desired = 'run' "
+            "AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.state IN ('done', 'running') AND chunks.job = jobs.id) "
+            f"AND id NOT IN ({others}) GROUP BY {by}, json_extract(look, '$.quality'), device, precision"
+        )
+        return [(row[0], row[1], row[2]) for row in self._query(sql, list(but))]
+
+    def begun(self) -> list[int]:
+        """Jobs that are wanted, not finished, and not `untouched`."""
+        sql = (
+            "SELECT id FROM jobs WHERE desired = 'run' AND (state IN ('fitting', 'rendering', 'assembling') "
+            "OR (state = 'queued' AND EXISTS "
+            "(SELECT 1 FROM chunks WHERE chunks.state IN ('done', 'running') AND chunks.job = jobs.id)))"
+        )
+        return [row[0] for row in self._query(sql)]
+
     def ids(self, states: Collection[JobState]) -> list[int]:
         """Numbers of the jobs in any of these states, first in the queue first."""
         marks = ",".join("?" * len(states))
@@ -305,13 +338,16 @@ class Store(Ledger):
             if seq % 500 == 0:
                 self._change("DELETE FROM events WHERE seq <= ?", (seq - MOST_EVENTS,))
 
-    def measure(self, new: Measurement) -> None:
-        """Take a measurement into what is known of that device at that size; a speed of 0 says nothing."""
+    def measure(self, new: Measurement, share: float = SMOOTHING) -> None:
+        """Take a measurement into what is known of that device at that size, with so large a share (1: instead of it); a
+        figure of 0 says nothing.
+        """
         names = [f.name for f in fields(Measurement)]
         mixed = ", ".join(
             f"{n} = CASE WHEN excluded.{n} <= 0 THEN {n} WHEN {n} <= 0 THEN excluded.{n} "
-            f"ELSE {n} + {SMOOTHING} * (excluded.{n} - {n}) END"
-            for n in ("fps", "fit_seconds_per_step")
+            f"ELSE {n} + {share} * (excluded.{n} - {n}) END"
+            for n in names
+            if n not in ("device", "precision", "width", "height", "at")
         )
         sql = (
             f"INSERT INTO measurements ({','.join(names)}) VALUES ({','.join('?' * len(names))}) "  # noqa: S608

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stylizer.config import Limits, LookDefaults
 from stylizer.errors import ConfigError, StyleError
-from stylizer.files import digest_of
+from stylizer.files import digest_of, glimpse_of
 from stylizer.jobs import Clip, Look, Quality, StyleImage
 
 SMALLEST_SIDE = 32
@@ -264,8 +264,9 @@ def find_fitted(cache: Path, name: str) -> Fitted:
 
 
 def remove_fitted(one: Fitted) -> None:
-    """Delete a checkpoint; StyleError if that is not possible. One that is gone already is fine."""
+    """Delete a checkpoint and its picture; StyleError if that is not possible. One that is gone already is fine."""
     try:
+        glimpse_of(one.path).unlink(missing_ok=True)
         one.path.unlink(missing_ok=True)
     except OSError as error:
         raise StyleError(f"The checkpoint {one.path} cannot be removed: {error.strerror}.") from None

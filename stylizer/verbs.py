@@ -33,16 +33,18 @@ def status(
     as_json: o.AsJson = False,
 ) -> None:
     """What is queued, being painted and done."""
+    most = None if every or as_json else screen.MOST_SHOWN
     with Store(settings()[1].store, write=False) as store:
         if job is not None:
             found = commands.detail(store, job)
             console.answer(**console.detail_values(found)) if as_json else console.show(screen.detail(found))
         elif follow:
-            console.follow(lambda: commands.status(store), as_json=as_json)
+            seen = lambda: (store.data_version(), store.has_runner())  # noqa: E731
+            console.follow(partial(commands.status, store, most), seen, as_json=as_json)
         elif as_json:
             console.answer(**console.status_values(commands.status(store)))
         else:
-            console.show(screen.status(commands.status(store), every=every))
+            console.show(screen.status(commands.status(store, most)))
 
 
 @app.command(rich_help_panel=QUEUE)

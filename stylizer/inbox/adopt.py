@@ -250,8 +250,8 @@ class Intake:
                 self._again[thing.path] = self._clock() + AGAIN_SECONDS
         elif isinstance(verdict, Refused):
             with self._store.transaction():
-                self._arrivals.put(thing, Arrival.REFUSED, verdict.reason)
-                self._store.note(None, None, "refused", verdict.reason)
+                if self._arrivals.put(thing, Arrival.REFUSED, verdict.reason):
+                    self._store.note(None, None, "refused", verdict.reason)
             self._void(thing.path)
         elif verdict and self._arrivals.is_ours(verdict.clip.path):
             self._void(thing.path)
@@ -293,8 +293,8 @@ class Intake:
     def _wait(self, thing: Thing, reason: str) -> None:
         """A person is needed. Said once for a folder, where a thousand files may lack the same."""
         with self._store.transaction():
-            self._arrivals.put(thing, Arrival.WAITING, reason)
-            if (thing.folder, reason) not in self._said:
+            is_new = self._arrivals.put(thing, Arrival.WAITING, reason)
+            if is_new and (thing.folder, reason) not in self._said:
                 self._said.add((thing.folder, reason))
                 self._store.note(None, None, "waiting", f"{thing.path} waits. {reason}")
 

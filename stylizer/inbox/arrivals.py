@@ -48,18 +48,24 @@ class Arrivals:
 
     def put(
         self, thing: Thing, state: Arrival, reason: str = "", jobs: tuple[int, ...] | None = None, content: str = ""
-    ) -> None:
-        """Note how far a file is. `jobs` None: it keeps those of its earlier version, until it gets its own."""
+    ) -> bool:
+        """Note how far a file is; whether that is news. `jobs` None: it keeps those of its earlier version, until it gets
+        its own.
+        """
         path = clean(thing.path)
         old = self._rows.get(path)
         kept = old.jobs if old and jobs is None else jobs or ()
         row = Found(self._inbox, path, f"{thing.mark} {content}".strip(), state, reason, kept, self._clock())
         if old and replace(old, at=row.at) == row:
-            return
+            return False
+        if old and state is Arrival.SETTLING and old.state is not state and _mark(old) == thing.mark:
+            # Seen anew after a restart; what was said of it holds until something else is.
+            return False
         self._rows[path] = row
         self._store.put_found(row)
         if state is Arrival.TAKEN:
             self._remember(row)
+        return True
 
     def drop(self, path: str) -> None:
         """The file is gone; its jobs stay."""

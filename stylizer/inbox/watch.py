@@ -239,8 +239,10 @@ def arrange(files: Sequence[Lying], alone: Collection[str]) -> tuple[dict[str, T
     that were told before; they stay what they were.
     """
     folders: dict[str, list[Lying]] = defaultdict(list)
+    # Browsers hold a name with an empty file while its content comes in beside it.
+    coming = {file.path.rpartition(".")[0] for file in files if file.path.lower().endswith(UNFINISHED)}
     for file in files:
-        if not is_ignored(file.path):
+        if not is_ignored(file.path) and (file.size or file.path not in coming):
             folders[parent(file.path)].append(file)
     things: dict[str, Thing] = {}
     ready: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Clips, a few of them under two names, are painted twice: once in peace, once while runners and workers are killed, the
 disk fills up, the output folder goes away, the clock jumps, the cache is deleted, files arrive in halves and a second
-runner comes. Then both are compared.
+runner comes. Then both are compared. What is painted before the time is over is painted anew, so that there is always
+something to disturb.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import av
 import psutil
 
 from stylizer import commands
-from stylizer.errors import StoreError
+from stylizer.errors import ConfigError, StoreError
 from stylizer.files import digest_of
-from stylizer.jobs import ChunkState, JobState
-from stylizer.store import Store
+from stylizer.jobs import ChunkState, Job, JobState
+from stylizer.store import MOST_EVENTS, Store
 from stylizer.video import probe
 from tests.media import make_clip, scene
 from tests.torture.program import places
@@ -32,8 +33,15 @@ from tests.torture.program import places
 PROJECT = Path(__file__).parents[2]
 ROOM = 48 << 20
 """Bytes of the disk that fills up."""
+PACE = 0.02
+"""Seconds that a worker rests after each frame while it is disturbed: so that there is somebody to kill."""
+WORKER_SECONDS = 20.0
+"""That who wants to kill a worker waits for one."""
 SIZE = (192, 144)
 """Of the clips. x264 writes frames below some 100 pixels a little differently each time: nothing that anybody paints."""
+KILLED = ("runners killed", "workers killed")
+WORKER, PROBER = "tests.torture.worker", "multiprocessing.spawn"
+"""What tells who is who in a command line."""
 KINDS = (
     {"times": range(130), "sounds": ("aac",)},
     {"times": range(60), "codec": "libx264", "options": {"g": "7"}},
@@ -80,15 +88,18 @@ class Ordeal:
 
     def _start(self, root: Path, stay: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.torture.program", str(root), stay]
+        around = {**os.environ, "PYTHONPATH": str(PROJECT), "STYLIZER_TORTURE_PACE": str(PACE if stay else 0)}
         with (self._root / "said").open("ab") as said:
-            runner = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=said)
+            runner = subprocess.Popen(command, cwd=PROJECT, env=around, stderr=said)
         self._runners.append(runner)
         return runner
 
     # ---- and not ----
 
     def mad(self, seconds: float, tell: Callable[[str], None] = lambda text: None) -> None:
-        """Paint every clip while everything goes wrong, for so long; then let the program finish."""
+        """Paint every clip while everything goes wrong, for so long at least, and until a runner and a worker were killed;
+        then let the program finish.
+        """
         root = self._root / "mad"
         root.mkdir()
         self._mount(root)
@@ -97,7 +108,8 @@ class Ordeal:
         troubles = [self._kill_runner, self._kill_worker, self._second_runner, self._fill, self._hide_output]
         troubles += [self._jump, self._delete_cache, self._kill_runner, self._kill_worker]
         began, told = time.monotonic(), 0.0
-        while (now := time.monotonic() - began) < seconds:
+        while (now := time.monotonic() - began) < seconds or not all(self.toll[name] for name in KILLED):
+            assert now < seconds + 120, "nobody comes to be killed"
             self._runners = [runner for runner in self._runners if runner.poll() is None]
             if not self._runners:
                 self.toll["runners started"] += 1
@@ -110,6 +122,7 @@ class Ordeal:
             time.sleep(self._chance.uniform(0.1, 1.2))
             self._chance.choice(troubles)(root)
             self._retry(root)
+            self._redo(root)
             if now - told > 20:
                 told = now
                 tell(f"{now:5.0f} s  {dict(self.toll)}")
@@ -159,6 +172,14 @@ class Ordeal:
         self.toll["jobs retried"] += retried
         return retried
 
+    def _redo(self, root: Path) -> None:
+        """What a person does who does not like a painting; only while nothing else is to be done."""
+        with suppress(StoreError, ConfigError), Store(places(root).store) as store:
+            jobs = store.jobs()
+            if jobs and all(job.state is JobState.DONE for job in jobs):
+                commands.redo(store, self._chance.choice(jobs).id)
+                self.toll["jobs painted anew"] += 1
+
     def _unfinished(self, root: Path) -> int:
         with Store(places(root).store) as store:
             return store.count(tuple(state for state in JobState if state is not JobState.DONE))
@@ -171,11 +192,26 @@ class Ordeal:
                 self.toll["runners killed"] += 1
 
     def _kill_worker(self, _root: Path) -> None:
+        """Whatever works for a runner: who paints, and who looks at files. Not before somebody paints."""
+        deadline = time.monotonic() + WORKER_SECONDS
+        while not (painters := list(self._helpers(WORKER))):
+            if time.monotonic() > deadline or all(runner.poll() is not None for runner in self._runners):
+                return
+            time.sleep(0.02)
+        time.sleep(self._chance.uniform(0.0, 0.5))
+        for name, processes in (("workers killed", painters), ("those who look at files killed", self._helpers(PROBER))):
+            for process in processes:
+                with suppress(psutil.Error):
+                    process.kill()
+                    self.toll[name] += 1
+
+    def _helpers(self, word: str) -> Iterator[psutil.Process]:
+        """The processes that runners have started and whose command line has that word."""
         for runner in self._runners:
             with suppress(psutil.Error):
-                for worker in psutil.Process(runner.pid).children(recursive=True):
-                    worker.kill()
-                    self.toll["workers killed"] += 1
+                for process in psutil.Process(runner.pid).children(recursive=True):
+                    if word in " ".join(process.cmdline()):
+                        yield process
 
     def _second_runner(self, root: Path) -> None:
         if len(self._runners) < 2:
@@ -244,15 +280,22 @@ class Ordeal:
             jobs = store.jobs()
             self.toll["jobs"] = len(jobs)
             found += [f"job {job.id} is {job.state}: {job.error}" for job in jobs if job.state is not JobState.DONE]
-            contents = sorted(digest_of(path) for path in self._sources.iterdir())
-            if sorted({digest_of(job.clip.path) for job in jobs}) != sorted(set(contents)) or len(jobs) != len(
-                set(contents)
-            ):
-                found.append("not every content has exactly one job")
+            contents = {digest_of(path) for path in self._sources.iterdir()}
+            painted: dict[str, list[Job]] = {content: [] for content in contents}
+            for job in jobs:
+                painted.setdefault(digest_of(job.clip.path), []).append(job)
+            if painted.keys() != contents or not all(painted.values()):
+                found.append("not every content has a job")
+            for same in painted.values():
+                # A second name is painted by itself only where the first one's job had failed when it came.
+                if len(same) > 1 and not any(e.kind == "failed" for job in same for e in store.events(job=job.id)):
+                    found.append(f"jobs {[job.id for job in same]} paint the same")
             for job in jobs:
                 chunks = store.chunks(job.id)
                 self.toll["chunks"] += len(chunks)
                 self.toll["attempts"] += sum(chunk.attempt for chunk in chunks)
+                again = [event for event in store.events(job=job.id, most=MOST_EVENTS) if "is tried again" in event.text]
+                self.toll["attempts that failed and were made again"] += sum(e.kind.endswith(" ready") for e in again)
                 found += [f"chunk {c.id} is {c.state}" for c in chunks if c.state is not ChunkState.DONE]
         outputs = {path.name for path in (mad / "out").iterdir()}
         wanted = {f"{Path(name).stem}.style.mp4": name for name in sources}
