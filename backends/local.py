@@ -23,7 +23,7 @@ from stylizer.backend import Capacity, Meter, Phase, Report
 from stylizer.config import Config, places
 from stylizer.devices import Device
 from stylizer.errors import OutputError
-from stylizer.estimate import Estimate, Measurement, rate_here
+from stylizer.estimate import Estimate, Measurement, rest_of, time_left
 from stylizer.jobs import Clip, Look
 from stylizer.wire import Line, Spec, dumps, hear
 
@@ -105,14 +105,9 @@ class LocalBackend:
         return Capacity(len(fast), max(0, AHEAD * len(fast) - taken), label, kind=_kind(fast[0]))
 
     def estimate(self, clip: Clip, look: Look, known: Sequence[Measurement] = ()) -> Estimate:
-        scale = look.size / max(clip.width, clip.height) if look.size else 1.0
-        width, height = round(clip.width * scale), round(clip.height * scale)
-        found = rate_here([*known, *self._measurements], width=width, height=height)
-        if found:
-            rate, measured = found
-            return Estimate(clip.frames, clip.frames / rate, None, 0, f"measured on {measured.device}")
-        seconds = clip.frames * width * height / GUESS
-        return Estimate(clip.frames, seconds, None, 0, "a guess; nothing has been measured here yet")
+        found = time_left(rest_of(clip, look), [*known, *self._measurements], guess=GUESS)
+        assert found
+        return Estimate(clip.frames, found.seconds, None, 0, found.basis)
 
     def submit(self, specs: Sequence[Spec]) -> None:
         with self._lock:

@@ -38,6 +38,7 @@ class Report:
     """Frames, or steps of a fit."""
     total: int = 0
     fps: float = 0.0
+    """Frames or steps a second."""
     worker: str = ""
     digest: str = ""
     """SHA-256 of the finished file."""

@@ -17,7 +17,19 @@ from typing import Annotated
 
 import typer
 
-from stylizer import azure_verbs, commands, console, estimate_verbs, screen, studio_verbs, style_verbs, verbs, watch_verbs
+from stylizer import (
+    azure_verbs,
+    bench_verbs,
+    commands,
+    console,
+    estimate_verbs,
+    plan_verbs,
+    screen,
+    studio_verbs,
+    style_verbs,
+    verbs,
+    watch_verbs,
+)
 from stylizer import options as o
 from stylizer.config import CHOICES, Places
 from stylizer.errors import ConfigError, JobFailed, StylizerError
@@ -289,8 +301,10 @@ def _measurements(here: Places) -> list[Measurement]:
 
 # Last, so that painting comes first in the help.
 app.add_typer(estimate_verbs.app)
+app.add_typer(plan_verbs.app)
 app.add_typer(watch_verbs.app)
 app.add_typer(verbs.app)
+app.add_typer(bench_verbs.app)
 app.add_typer(studio_verbs.app)
 app.add_typer(azure_verbs.app, name="azure", rich_help_panel=CLOUD)
 

@@ -9,10 +9,12 @@ from stylizer.backend import Backend, Phase, Report
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError, StylizerError
 from stylizer.estimate import Measurement
 from stylizer.files import digest_of
-from stylizer.jobs import FINISHED, ChunkState, JobState, Quality
+from stylizer.jobs import FINISHED, ChunkState, Job, JobState, Quality
 from stylizer.rows import Fit
 from stylizer.work import Given, Run, anew, fail, reject, spec_of
 
+WARM_STEPS = 8
+"""Of a fit, before its pace says something."""
 SCARCE_BYTES = 64 << 20
 """With less room than this on the disk, a chunk that could not be written is not tried again."""
 
@@ -81,6 +83,9 @@ def _running(run: Run, what: Given, report: Report) -> None:
             job = run.store.job(what.job)
             if (job.fit_done, job.fit_total) != (report.done, report.total):
                 run.store.change(what.job, fit_done=report.done, fit_total=report.total)
+                if report.done >= WARM_STEPS and report.fps > 0:
+                    # At once: the estimate of what is left rests on how fast it goes now.
+                    _measure(run, job, report, step=1 / report.fps)
             return
         if what.state is ChunkState.SUBMITTED:
             run.store.move_chunk(what.job, what.index, ChunkState.RUNNING, worker=report.worker)
@@ -99,35 +104,53 @@ def _fetched(run: Run, what: Given, report: Report, backend: Backend) -> Path:
 def _finished(run: Run, what: Given, report: Report, path: Path) -> None:
     store, job = run.store, run.store.job(what.job)
     pace = report.done / report.seconds if report.seconds > 0 else 0.0
-    fps = step = 0.0
+    # The first that is done in a run tells how long it took to start.
+    start = 0.0 if what.backend in run.begun else _waited(run, job, report)
+    run.begun.add(what.backend)
     with store.transaction():
         for note in report.notes:
             store.note(what.job, None if isinstance(what, Fit) else what.index, "note", note)
         if isinstance(what, Fit):
-            step = 1 / pace if pace else 0.0
+            step = 1 / report.fps if report.fps > 0 else 1 / pace if pace else 0.0
+            _measure(run, job, report, step=step, begin=report.seconds - report.done * step, start=start)
             store.move_fit(what.job, ChunkState.DONE)
             store.change(what.job, checkpoint=path, fit_done=report.done, fit_total=report.done)
             if job.state is JobState.FITTING:
                 store.move(what.job, JobState.RENDERING, f"The look is fitted, in {report.seconds:.0f} s.")
         else:
-            fps = pace
+            # How long a reference painting takes says nothing of the network's speed.
+            if job.look.quality is not Quality.REFERENCE:
+                _measure(run, job, report, fps=pace, start=start)
             store.move_chunk(
                 what.job,
                 what.index,
                 ChunkState.DONE,
                 f"Chunk {what.index} is painted, {report.done} frames in {report.seconds:.1f} s.",
                 frames_done=report.done,
-                fps=fps,
+                fps=pace,
                 worker=report.worker,
                 error="",
                 output=path,
                 digest=report.digest,
                 finished_at=run.clock(),
             )
-        # How long a reference painting takes says nothing of the network's speed.
-        if pace and report.worker and (step or job.look.quality is not Quality.REFERENCE):
-            width, height = run.media.size(job)
-            store.measure(Measurement(report.worker, job.precision, width, height, fps, step, run.clock()))
+
+
+def _measure(
+    run: Run, job: Job, report: Report, *, fps: float = 0.0, step: float = 0.0, begin: float = 0.0, start: float = 0.0
+) -> None:
+    """What estimates rest on from now on: frames a second, seconds of a step, of a fit before its steps, of the start."""
+    if report.worker:
+        width, height = run.media.size(job)
+        begin, start = max(0.0, begin), max(0.0, start)
+        run.store.measure(
+            Measurement(report.worker, job.precision, width, height, fps, step, run.clock(), start, begin, 0.0)
+        )
+
+
+def _waited(run: Run, job: Job, report: Report) -> float:
+    """Seconds from the beginning of a job in this run until its worker was at work."""
+    return run.clock() - max(job.started_at or 0.0, run.store.runner().started_at) - report.seconds
 
 
 def _failed(run: Run, what: Given, report: Report) -> None:

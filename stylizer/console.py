@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from stylizer import screen
-from stylizer.commands import AtWork, Detail, JobView, Status
+from stylizer.commands import UNFINISHED, AtWork, Detail, JobView, Status, picture_of
 from stylizer.errors import StylizerError
-from stylizer.jobs import FINISHED, Desired, Event, JobState
+from stylizer.jobs import FINISHED, Desired, Event, JobState, Look
 from stylizer.wire import pack
 
 if TYPE_CHECKING:
@@ -84,20 +85,21 @@ def hung_up() -> int:
     return 1
 
 
-def follow(look: Callable[[], Status], *, as_json: bool) -> None:
-    """Show the status as it changes, until nothing that should move is left."""
-    shown = None
+def follow(look: Callable[[], Status], version: Callable[[], object], *, as_json: bool) -> None:
+    """Show the status until nothing that should move is left; as JSON whenever `version` changes."""
+    seen: object = None
     live = None if as_json else Live(console=out(), refresh_per_second=REFRESH)
     with live or nullcontext():
         while True:
-            found = look()
-            if live:
-                live.update(screen.status(found), refresh=True)
-            elif status_values(found) != shown:
-                shown = status_values(found)
-                object_line(shown)
-            if not any(view.job.state not in FINISHED and view.job.desired is not Desired.PAUSE for view in found.jobs):
-                return
+            now = version()
+            if live or now != seen:
+                seen, found = now, look()
+                if live:
+                    live.update(screen.status(found), refresh=True)
+                else:
+                    object_line(status_values(found))
+                if not found.count(UNFINISHED, (Desired.RUN, Desired.CANCEL)):
+                    return
             time.sleep(0.25)
 
 
@@ -127,21 +129,28 @@ def _moving_values(view: JobView) -> dict[str, Any]:
         "fit_done": view.job.fit_done,
         "fit_total": view.job.fit_total,
         "eta": None if view.eta is None else round(view.eta, 1),
+        "basis": view.basis,
     }
+
+
+@lru_cache(maxsize=64)
+def _look_values(look: Look) -> Any:
+    # Thousands of jobs share a few looks.
+    return pack(look)
 
 
 def job_values(view: JobView) -> dict[str, Any]:
     """A job as JSON values."""
-    job, tally = view.job, view.tally
+    job, tally, picture = view.job, view.tally, picture_of(view.job)
     return {
         "id": job.id,
         "desired": str(job.desired),
         **_moving_values(view),
         "clip": str(job.clip.path),
         "output": str(job.output),
-        "look": pack(job.look),
+        "look": _look_values(job.look),
+        "picture": str(picture) if picture else None,
         "place": view.place,
-        "basis": view.basis,
         "elapsed": round(view.elapsed, 2),
         "chunks": {name: getattr(tally, name) for name in ("ready", "submitted", "running", "done", "failed")},
         "backend": job.backend,
@@ -182,6 +191,7 @@ def status_values(found: Status) -> dict[str, Any]:
         "runner": runner if found.running else None,
         "cost_today": str(found.today),
         "eta": eta,
+        "counts": {state.value: found.count((state,)) for state in JobState},
         "jobs": [job_values(view) for view in found.jobs],
     }
 
@@ -279,10 +289,10 @@ class Bar:
         if self._live:
             self._live.stop()
 
-    def update(self, done: int, total: int) -> None:
-        """`total` 0: nobody knows yet."""
+    def update(self, done: int, total: int, words: str = "") -> None:
+        """`total` 0: nobody knows yet. The words stand beside the bar; so many of so many by default."""
         if self._live:
-            self._live.update(screen.bar(self._title, done, total))
+            self._live.update(screen.bar(self._title, done, total, words))
 
 
 def columns() -> int:

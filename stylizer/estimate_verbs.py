@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,7 @@ from stylizer import options as o
 from stylizer.azure_verbs import in_region
 from stylizer.config import Config
 from stylizer.errors import ConfigError
-from stylizer.estimate import Estimate, Measurement, rate_here
+from stylizer.estimate import GUESSED_WITHIN, RENTED, Measurement, TimeLeft, rest_of, time_left
 from stylizer.jobs import Clip, Look, Quality
 from stylizer.options import PAINT, one_of, settings
 from stylizer.store import Store
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from backends.azure.planner import Plan
 
 app = typer.Typer()
+
+CORE_PIXELS = 1.5e6
+"""Pixels that a core of a processor paints in a second: of one that was never measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Offer:
     cost: str
     """Empty where it costs nothing."""
     basis: str
+    left: TimeLeft | None = None
+    """The time in parts, with its range; for this machine."""
 
 
 @app.command(rich_help_panel=PAINT)
@@ -79,13 +83,12 @@ def estimate(
         plans = all_plans(found, look, config, [*names], known, lives)
         offers += [_rented(one) for one in (plans if chosen else _worth_a_look(plans))]
     if as_json:
-        places = [
-            {"backend": one.backend, "where": one.where, "seconds": one.seconds, "cost": one.cost, "basis": one.basis}
-            for one in offers
-        ]
+        places = [_values(one) for one in offers]
         console.answer(clip=str(found.path), frames=found.frames, duration=found.duration, places=places)
         return
     console.show(_by_size(plans) if chosen == "azure" else _table(offers))
+    for words in filter(None, map(_in_parts, offers)):
+        console.talk(words, "dim")
     if plans:
         quickest = min(plans, key=lambda one: (round(one.seconds / 30), one.cost))
         console.talk(f"The cheapest: {plans[0].sentence}.\nThe fastest:  {quickest.sentence}.")
@@ -99,26 +102,35 @@ def estimate(
 
 
 def _here(clip: Clip, look: Look, known: Sequence[Measurement]) -> Iterator[Offer]:
-    """On each device of this machine that has been measured; a line that says so where none has."""
-    devices = dict.fromkeys(m.device for m in known if not m.device.startswith("azure"))
-    for device in devices:
-        if one := here(clip, look, [m for m in known if m.device == device]):
-            yield Offer("local", device, one.seconds, "", one.basis)
-    if not devices:
-        yield Offer(
-            "local", "this machine", None, "", "nothing is measured here yet; a first run, or stylizer preview, does"
-        )
+    """On each device of this machine that has been measured; where none has, what is to be expected of the best one."""
+    if look.quality is Quality.REFERENCE:
+        yield Offer("local", "this machine", None, "", "stylizer run times a frame of it, and says so before it begins")
+        return
+    rest = rest_of(clip, look)
+    for device in dict.fromkeys(m.device for m in known if not m.device.startswith(RENTED)):
+        if found := time_left(rest, known, device=device):
+            yield Offer("local", device, found.seconds, "", found.basis, found)
+    if not any(m.fps > 0 and not m.device.startswith(RENTED) for m in known):
+        label, guess = _untried()
+        found = time_left(rest, (), guess=guess)
+        assert found
+        basis = f"{found.basis}; stylizer bench measures it in a minute"
+        yield Offer("local", label, found.seconds, "", basis, found)
 
 
-def here(clip: Clip, look: Look, known: Sequence[Measurement]) -> Estimate | None:
-    """Painting and fitting as measured before; None if never."""
-    scale = look.size / max(clip.width, clip.height) if look.size else 1.0
-    found = rate_here(known, width=round(clip.width * scale), height=round(clip.height * scale))
-    if found is None:
-        return None
-    rate, measured = found
-    day = time.strftime("%Y-%m-%d", time.localtime(measured.at))
-    return Estimate(clip.frames, clip.frames / rate, None, 0, f"without the fit, as measured on {day}")
+def _untried() -> tuple[str, float]:
+    """The best device here as far as can be told without loading torch, and its pixels a second, a guess."""
+    from backends.azure.planner import GUESSES
+    from stylizer.gauges import Gauges
+    from stylizer.machine import cores
+
+    gauges = Gauges()
+    best = gauges.read()[0]
+    gauges.close()
+    if best.device == "cpu":
+        return best.label, CORE_PIXELS * cores()
+    # Of a card that nobody has heard of, no more is expected than of the slowest known.
+    return best.label, next((rate for model, rate in GUESSES.items() if model and model in best.model), GUESSES["T4"])
 
 
 def _worth_a_look(plans: Sequence[Plan]) -> list[Plan]:
@@ -135,12 +147,35 @@ def _rented(one: Plan) -> Offer:
     return Offer("azure", machines, one.seconds, f"{screen.amount(one.cost)} {one.currency}", one.basis)
 
 
+def _values(one: Offer) -> dict[str, object]:
+    """An offer as JSON values."""
+    values: dict[str, object] = {name: getattr(one, name) for name in ("backend", "where", "seconds", "cost", "basis")}
+    if one.left:
+        parts = {name: round(getattr(one.left, name), 2) for name in ("start", "fit", "paint", "join")}
+        values |= {"least": round(one.left.least, 1), "most": round(one.left.most, 1), "parts": parts}
+    return values
+
+
+def _in_parts(one: Offer) -> str:
+    """What the time at a place is made of, and how sure it is."""
+    if not one.left:
+        return ""
+    left = one.left
+    parts = [("start", left.start), ("fit", left.fit), ("painting", left.paint), ("joining", left.join)]
+    words = " · ".join(f"{name} {screen.duration(seconds)}" for name, seconds in parts if seconds >= 0.05)
+    likely = f"nine times of ten {screen.duration(left.least)} to {screen.duration(left.most)}"
+    return f"{one.where.partition(' ')[0]}: {words}; {likely}"
+
+
 def _table(offers: Sequence[Offer]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 2, 0, 0))
     for name in ("place", "machine", "time", "money", "rests on"):
         table.add_column(name, justify="right" if name in ("time", "money") else "left", overflow="fold")
     for one in offers:
         took = "?" if one.seconds is None else screen.duration(one.seconds)
+        if one.left and one.left.within >= GUESSED_WITHIN:
+            # A guess is told as what it is.
+            took = f"{screen.duration(one.left.least)} to {screen.duration(one.left.most)}"
         table.add_row(one.backend, Text(one.where), took, one.cost or "-", Text(one.basis, "dim"))
     return table
 

@@ -164,6 +164,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         # What jobs have cost on a day that were removed since: it counts for the day's limit all the same.
         "CREATE TABLE forgotten (day TEXT PRIMARY KEY, spent TEXT NOT NULL) WITHOUT ROWID",
     ),
+    tuple(
+        # What a run takes beside the painting.
+        f"ALTER TABLE measurements ADD COLUMN {name} REAL NOT NULL DEFAULT 0"
+        for name in ("start_seconds", "fit_start_seconds", "join_seconds_per_frame")
+    ),
 )
 
 VERSION = len(STEPS)

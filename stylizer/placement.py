@@ -187,6 +187,6 @@ def _to_rent(demand: Demand, here: Room, there: Room, ahead: Mapping[str, float]
         return 0, "the GPU here makes the deadline"
     begins = there.delay + (ahead[there.name] / there.pace if there.pace else 0.0)
     if now + begins >= end:
-        return 0, f"the deadline is missed by {late / 60:.0f} min, and rented machines would not start before that"
+        return 0, f"the deadline is missed by {_time(late)}, and rented machines would not start before that"
     count = min(demand.chunks, math.ceil(late * here.pace / chunk))
-    return count, f"the GPU here would miss the deadline by {late / 60:.0f} min"
+    return count, f"the GPU here would miss the deadline by {_time(late)}"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from stylizer.errors import OutputError
-from stylizer.estimate import Estimate, Measurement, rate_here
+from stylizer.estimate import Estimate, Measurement, measured_words, rate_here
 from stylizer.jobs import Clip, Look
 
 Pixels = NDArray[np.uint8]
@@ -113,7 +113,7 @@ def sheet(shown: Preview, title: str, footing: str) -> Image.Image:
 
     def put(column: int, row: int, picture: Image.Image, text: str) -> None:
         x, y = EDGE + column * (cell[0] + GAP), head + row * (cell[1] + label + GAP)
-        picture.thumbnail(cell, Image.Resampling.LANCZOS)
+        picture = ImageOps.contain(picture, cell, Image.Resampling.LANCZOS)
         paper.paste(picture, (x, y + (cell[1] - picture.height) // 2))
         draw.text((x, y + cell[1] + 3), _shortened(text, cell[0], small), PALE, font=small)
 
@@ -136,8 +136,7 @@ def estimate(clip: Clip, shown: Preview, known: Iterable[Measurement]) -> Estima
     if found is None:
         return Estimate(clip.frames, clip.frames * shown.seconds_a_frame, None, 0, "painting alone, as measured just now")
     rate, measured = found
-    day = time.strftime("%Y-%m-%d", time.localtime(measured.at))
-    return Estimate(clip.frames, clip.frames / rate, None, 0, f"without the fit, as measured on {measured.device}, {day}")
+    return Estimate(clip.frames, clip.frames / rate, None, 0, f"without the fit, {measured_words(measured)}")
 
 
 def write(picture: Image.Image, target: Path) -> None:

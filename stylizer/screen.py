@@ -21,7 +21,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from stylizer.commands import Detail, JobView, Status
+from stylizer.commands import UNFINISHED, Detail, JobView, Status, picture_of
 from stylizer.config import Config
 from stylizer.jobs import FINISHED, ChunkState, Desired, JobState, Look
 
@@ -103,11 +103,17 @@ def state_of(view: JobView) -> Text:
     return Text(str(job.state), TONES[job.state])
 
 
-def status(found: Status, *, every: bool = False) -> RenderableType:
-    """The table of `stylizer status`; without `every` long lists of what waits and what is finished are cut."""
+def status(found: Status) -> RenderableType:
+    """The table of `stylizer status`: finished jobs, then what is at work, then what waits; what `found` leaves out is
+    counted.
+    """
     if not found.jobs:
         return Text("No jobs yet. Paint something: stylizer run clip.mp4 --style art.jpg", "dim")
-    shown, waiting, finished = _shown(found.jobs, every)
+    done = sorted((v for v in found.jobs if v.job.state in FINISHED), key=lambda v: v.job.finished_at or 0.0)
+    waits = [view for view in found.jobs if view.job.state is JobState.QUEUED]
+    shown = [*done, *(view for view in found.jobs if view.job.state in STAGES), *waits]
+    waiting = found.count((JobState.QUEUED,)) - len(waits)
+    finished = found.count(tuple(FINISHED)) - len(done)
     costs = any(view.money for view in shown)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 2, 0, 0))
     for name, justify in (("job", "right"), ("state", "left"), ("clip", "left"), ("look", "left"), ("frames", "right")):
@@ -144,24 +150,13 @@ def status(found: Status, *, every: bool = False) -> RenderableType:
     return Group(*lines)
 
 
-def _shown(jobs: Sequence[JobView], every: bool) -> tuple[list[JobView], int, int]:
-    """Which jobs a person is shown, how many waiting ones are left out, and how many finished ones."""
-    finished = sorted((v for v in jobs if v.job.state in FINISHED), key=lambda v: v.job.finished_at or 0.0)
-    at_work = [view for view in jobs if view.job.state in STAGES]
-    waiting = [view for view in jobs if view.job.state is JobState.QUEUED]
-    most = len(jobs) if every else MOST_SHOWN
-    old, later = max(0, len(finished) - most), max(0, len(waiting) - most)
-    return [*finished[old:], *at_work, *waiting[:most]], later, old
-
-
 def _remarks(found: Status) -> list[str]:
     said = []
     if found.today:
         said.append(f"Rented machines have cost {found.today:.2f} today.")
     if found.runner.held:
         said.append("The queue is paused. To go on: stylizer resume --all")
-    waiting = any(view.job.state not in FINISHED and view.job.desired is Desired.RUN for view in found.jobs)
-    if waiting and not found.running:
+    if found.count(UNFINISHED, (Desired.RUN,)) and not found.running:
         said.append("Nobody is painting. To carry on: stylizer work")
     return said
 
@@ -211,6 +206,8 @@ def detail(found: Detail) -> RenderableType:
         ("output", str(job.output)),
         ("frames", f"{tally.frames_done} of {tally.frames_total}"),
     ]
+    picture = picture_of(job) if job.state not in FINISHED else None
+    pairs += [("so far", str(picture))] if picture else []
     pairs += [("left", f"{duration(found.view.eta)}, {found.view.basis}")] if found.view.eta is not None else []
     pairs += [("cost", cost_words(found.view))] if found.view.money else []
     pairs += [("error", f"{job.error} {job.hint}")] if job.error else []
@@ -251,10 +248,10 @@ def progress(views: Sequence[JobView], more: int = 0, note: str = "") -> Rendera
     return Group(*lines)
 
 
-def bar(title: str, done: int, total: int) -> RenderableType:
+def bar(title: str, done: int, total: int, words: str = "") -> RenderableType:
     """One bar; a pulse where the total is not known (0)."""
     grid = _grid()
-    grid.add_row(*_bar(title, done, total, f"{done} of {total}" if total else "", 0, pulse=not total))
+    grid.add_row(*_bar(title, done, total, words or (f"{done} of {total}" if total else ""), 0, pulse=not total))
     return grid
 
 
@@ -272,8 +269,9 @@ def _bars(view: JobView) -> Table:
     grid = _grid()
     fit_total = job.fit_total or 1
     fitted = fit_total if at > 0 else job.fit_done
-    steps = f"{job.fit_done} of {job.fit_total} steps" if at == 0 and job.fit_total else ""
-    grid.add_row(*_bar("fit", fitted, fit_total, steps, 0 - at, pulse=at == 0 and not job.fit_total))
+    steps = [f"{job.fit_done} of {job.fit_total} steps"] if at == 0 and job.fit_total else []
+    steps += [f"{duration(view.eta)} left in all"] if at == 0 and view.eta is not None else []
+    grid.add_row(*_bar("fit", fitted, fit_total, " · ".join(steps), 0 - at, pulse=at == 0 and not job.fit_total))
     words = [f"{tally.frames_done} of {tally.frames_total} {'frame' if tally.frames_total == 1 else 'frames'}"]
     if at == 1:
         words += [f"{tally.fps:.1f} fps"] if tally.fps else []
@@ -380,8 +378,8 @@ def progress_line(view: JobView) -> str:
     }[job.state]
     if job.state is JobState.RENDERING and tally.fps:
         words += f", {tally.fps:.1f} fps"
-    if job.state is JobState.RENDERING and view.eta is not None:
-        words += f", {duration(view.eta)} left"
+    if job.state is not JobState.ASSEMBLING and view.eta is not None:
+        words += f", {duration(view.eta)} left" + (f" as {view.basis}" if view.basis.startswith("measured") else "")
     meter = meter_words(view)
     return f"{plain(job.clip.path.name)}: {words}{'; ' if meter else ''}{meter}"
 

@@ -108,9 +108,12 @@ def watch(
     with Store(here.store) as store, console.Progress(as_json=as_json, quiet=quiet) as progress:
         name, intake = open_intake(store, config, here, inbox, output, asked)
         with Notifier(store, config.notify, when_done) as notifier:
-            tell = Teller(store, progress, quiet=quiet or as_json)
+            tell: Teller | None = None
 
             def adopt() -> None:
+                # From now on, not from when this one began to look on: another told what came before.
+                nonlocal tell
+                tell = tell or Teller(store, progress, quiet=quiet or as_json)
                 intake.turn()
                 notifier.turn()
                 tell()
@@ -122,7 +125,8 @@ def watch(
                 )
             finally:
                 intake.close()
-                tell()
+                if tell:
+                    tell()
     raise typer.Exit(130 if interrupted else 0)
 
 

@@ -11,9 +11,9 @@ the end of stdin: nobody wants the work any more, and the worker ends at once.
     {"kind": "finished", "id": "7-00003-1", "frames": 500, "digest": "9f…", "seconds": 12.2}
     {"kind": "failed", "id": "7-00003-1", "code": "input", "message": "…", "hint": "…", "retryable": false}
 
-For a fit, done and total are steps. With STYLIZER_FRAME_TIMES set there are lines of kind "frames" too, for the log alone:
-`first` and the milliseconds that each frame from that one on has taken, `ms`. Lines that are not ours are to be ignored:
-libraries print too.
+For a fit, done and total are steps, and fps is steps a second. With STYLIZER_FRAME_TIMES set there are lines of kind
+"frames" too, for the log alone: `first` and the milliseconds that each frame from that one on has taken, `ms`. Lines that
+are not ours are to be ignored: libraries print too.
 Exit: 0 all done, 1 some failed (each said so), 2 a spec could not be understood.
 """
 
@@ -190,10 +190,10 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if kind in (Fraction, Decimal) or (isinstance(kind, type) and issubclass(kind, Enum)):
         # There are few frame rates and states.
         make = lru_cache(maxsize=256)(kind)
-        return lambda raw: make(_checked(raw, str, kind))
+        return lambda raw: make(raw if type(raw) is str else _checked(raw, str, kind))
     if kind is float:
         return lambda raw: raw if type(raw) is float else float(_checked(raw, int, kind))
-    return lambda raw: _checked(raw, kind, kind)
+    return lambda raw: raw if type(raw) is kind else _checked(raw, kind, kind)
 
 
 def _checked(raw: Any, wanted: type, kind: type) -> Any:
@@ -218,8 +218,12 @@ def _dataclass_reader(kind: type) -> Callable[[Any], Any]:
     readers = {f.name: _reader(hints[f.name]) for f in every}
     missing = dataclasses.MISSING
     required = {f.name for f in every if f.default is missing and f.default_factory is missing}
+    in_order = tuple((f.name, readers[f.name]) for f in every)
 
     def read(raw: Any) -> Any:
+        if type(raw) is dict and len(raw) == len(in_order):
+            # All of it and nothing else, or KeyError: most of what is read, and read thousands of times.
+            return kind(*[value(raw[name]) for name, value in in_order])
         if not isinstance(raw, dict):
             raise TypeError(f"expected an object for {kind.__name__}, got {type(raw).__name__}")
         if unknown := raw.keys() - readers.keys():

@@ -87,6 +87,10 @@ class Run:
     released_at: float = 0.0
     checking: dict[int, Future[list[int]]] = field(default_factory=dict)
     assembling: dict[int, Future[Sequence[str]]] = field(default_factory=dict)
+    joining_since: dict[int, float] = field(default_factory=dict)
+    """When jobs began to be put together."""
+    begun: set[str] = field(default_factory=set)
+    """Backends that have finished something."""
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="aside"))
     """Reads and writes whole files, so that the loop does not stand still."""
 

@@ -22,9 +22,10 @@ import torch
 from stylizer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stylizer.config import places
 from stylizer.errors import InputError, StylizerError
-from stylizer.files import digest_of, settle
+from stylizer.files import digest_of, glimpse_of, settle
 from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
+from stylizer.glimpse import Glimpse
 from stylizer.jobs import Look, MediaKind, Quality
 from stylizer.overlap import abreast, apart
 from stylizer.pictures import PictureWriter
@@ -117,14 +118,20 @@ def _carry_out(spec: Spec, painters: dict[tuple[object, ...], Painter]) -> bool:
 
 def _fit(spec: FitSpec) -> int:
     look = spec.look
-    samples, _ = sample_frames(spec.clip, look.size, SAMPLES)
-    told = 0.0
+    samples, positions = sample_frames(spec.clip, look.size, SAMPLES)
+    middle = len(samples) // 2
+    glimpse = Glimpse(samples[middle], positions[middle], look, glimpse_of(spec.output))
+    told = first = 0.0
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > PROGRESS_SECONDS or done == total:
-            told = time.monotonic()
-            _tell(Line("progress", spec.id, done=done, total=total))
+        nonlocal told, first
+        now = time.monotonic()
+        # The first step pays for what the libraries set up once.
+        first = first or now
+        if now - told > PROGRESS_SECONDS or done == total:
+            told = now
+            fps = round((done - 1) / (now - first), 4) if done > 1 else 0.0
+            _tell(Line("progress", spec.id, done=done, total=total, fps=fps))
 
     checkpoint = fit(
         _styles(look),
@@ -137,7 +144,10 @@ def _fit(spec: FitSpec) -> int:
         device=spec.device,
         precision=spec.precision,
         progress=progress,
+        watch=glimpse,
     )
+    if glimpse.begun:
+        glimpse.paint(checkpoint.network)
     facts = {
         "styles": ", ".join(s.path.name for s in look.styles),
         "weights": ", ".join(f"{s.weight:g}" for s in look.styles),

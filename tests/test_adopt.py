@@ -429,6 +429,27 @@ def test_a_broken_file_is_refused_and_looked_at_anew_when_it_is_replaced(world: 
     assert world.states() == {"clip.mp4": "taken"}
 
 
+def test_what_waits_or_was_refused_is_told_once_whoever_takes_over(world: World) -> None:
+    world.write("broken.mp4", b"this is no film at all")
+    world.drop("a.png")
+    world.drop("b/c.png", 1)
+    world.settle()
+    told = [(event.kind, event.text) for event in world.store.events()]
+    assert Counter(kind for kind, _ in told) == {"refused": 1, "waiting": 2}
+    states = world.states()
+    for _ in range(2):
+        world.restart()
+        world.look()
+        assert world.states() == states
+        world.settle()
+    assert [(event.kind, event.text) for event in world.store.events()] == told and world.states() == states
+    world.write("broken.mp4", b"nor is this")
+    world.drop("style.png", 2)
+    world.settle()
+    assert sum(event.kind == "refused" for event in world.store.events()) == 2
+    assert world.states() == {"broken.mp4": "refused", "a.png": "taken", "b/c.png": "taken"}
+
+
 def test_a_replaced_file_is_painted_and_takes_the_place_of_the_old_painting(world: World) -> None:
     world.drop("style.jpg")
     world.drop("clip.png", 1)

@@ -361,7 +361,8 @@ def test_an_eta_is_learned_or_measured_or_not_there(store: Store, tmp_path: Path
     assert (view.eta, view.basis, view.tally.frames_total) == (None, "", 240)
     store.measure(Measurement("cpu (x)", "fp32", 128, 96, 10.0, 0.1, 1.0))
     view = commands.status(store).of(job.id)
-    assert view.eta == pytest.approx(240 / 40) and "measured on cpu (x)" in view.basis
+    # 240 frames, 160 steps of a fit and its beginning, and the joining.
+    assert view.eta == pytest.approx(240 / 40 + 16 + 0.4 + 0.24) and view.basis.startswith("measured here on cpu (x), 19")
     cut(store, job)
     drive(store, job, JobState.RENDERING)
     for index, fps in ((0, 20.0), (1, 5.0)):
@@ -373,8 +374,31 @@ def test_an_eta_is_learned_or_measured_or_not_there(store: Store, tmp_path: Path
     status = commands.status(store)
     # 4 frames into a chunk its pace says nothing yet.
     assert status.of(job.id).fps == 5.0
-    assert status.of(job.id).eta == pytest.approx(156 / 20) and status.of(job.id).basis == "this job's own pace"
+    assert status.of(job.id).eta == pytest.approx(156 / 20 + 0.24) and status.of(job.id).basis == "this job's own pace"
     assert status.eta == status.of(job.id).eta and not status.running
     store.progress(job.id, 1, 40, 10.0, "cpu")
-    assert commands.status(store).of(job.id).eta == pytest.approx(120 / 15)
+    assert commands.status(store).of(job.id).eta == pytest.approx(120 / 15 + 0.24)
     assert commands.status(store).of(job.id).share == pytest.approx(0.5)
+
+
+def test_a_status_that_leaves_jobs_out_counts_them_and_knows_the_same_time_left(store: Store, tmp_path: Path) -> None:
+    jobs = [add(store, tmp_path, f"{n}.mp4", f"out {n}.mp4") for n in range(9)]
+    assert commands.status(store, 2).eta is None
+    store.measure(Measurement("cpu (x)", "fp32", 128, 96, 10.0, 0.1, 1.0))
+    for at, job in enumerate(jobs[:3]):
+        drive(store, job, JobState.RENDERING, JobState.ASSEMBLING)
+        store.move(job.id, JobState.DONE, "", finished_at=10.0 - at)
+    cut(store, jobs[3])
+    drive(store, jobs[3], JobState.RENDERING)
+    cut(store, jobs[8])
+    for job in (jobs[3], jobs[8]):
+        store.move_chunk(job.id, 0, ChunkState.SUBMITTED)
+        store.move_chunk(job.id, 0, ChunkState.RUNNING)
+        store.move_chunk(job.id, 0, ChunkState.DONE, fps=20.0, finished_at=1.0)
+    commands.pause(store, jobs[7].id)
+    whole, lean = commands.status(store), commands.status(store, 2)
+    assert [view.job.id for view in lean.jobs] == [job.id for job in (jobs[1], jobs[0], jobs[3], jobs[4], jobs[5])]
+    assert all(view == whole.of(view.job.id) for view in lean.jobs)
+    assert lean.counts == whole.counts and lean.count((JobState.QUEUED,), (Desired.RUN,)) == 4
+    assert lean.eta is not None and lean.eta == pytest.approx(whole.eta)
+    assert commands.status(store, 0).eta == pytest.approx(whole.eta)

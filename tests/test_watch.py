@@ -99,6 +99,15 @@ def test_a_rename_is_a_file_that_goes_and_one_that_comes(inbox: Inbox) -> None:
     assert changes.gone == ["clip.mp4"] and paths(changes.settling) == ["other.mp4"]
 
 
+def test_the_empty_file_that_holds_the_name_of_a_download_is_no_clip_yet(inbox: Inbox) -> None:
+    inbox.write("clip.mp4", b"")
+    inbox.write("clip.mp4.part", b"some of it")
+    inbox.write("empty.mp4", b"")
+    assert inbox.settled() == ["empty.mp4"]
+    (inbox.root / "clip.mp4.part").replace(inbox.root / "clip.mp4")
+    assert inbox.settled() == ["clip.mp4"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,12 +18,16 @@ from decimal import Decimal
 from backends.azure.meter import Life
 from backends.azure.prices import Price, Size, price_of, size_of
 from stylizer.config import AzureDefaults, Config, places
-from stylizer.estimate import Measurement, rate_here
+from stylizer.estimate import MEASURED_WITHIN, Measurement, rate_here
 from stylizer.jobs import Clip, FrameRange, Look, MediaKind
 from stylizer.plan import cut
 
 BOOT_SECONDS = 420.0
 """From the asking for a machine until it takes a task: allocation, boot, installing the worker; 3 to 10 minutes."""
+BOOTS = (180.0, 300.0, BOOT_SECONDS, 510.0, 600.0)
+"""The same as it may turn out for one of several machines."""
+AWAY_SECONDS = 300.0
+"""From the taking away of a Spot machine until another one is allocated in its place; a guess."""
 START_SECONDS = 12.0
 """Of each chunk: Python and torch start, its files come and go."""
 TAIL_SECONDS = 60.0
@@ -45,6 +50,8 @@ class Pace:
 
     seconds_a_frame: float
     basis: str
+    within: float = MEASURED_WITHIN
+    """It is right within this factor, nine times of ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +186,10 @@ def pace_of(clip: Clip, look: Look, size: Size, measurements: Iterable[Measureme
     name = size.name.removeprefix("Standard_")
     found = rate_here(measurements, width=width, height=height, device=f"azure ({name})")
     if found:
-        return Pace(1 / found[0], f"as measured on {name}")
+        day = time.strftime("%Y-%m-%d", time.localtime(found[1].at))
+        return Pace(1 / found[0], f"as measured on {name}, {day}")
     guess = next((rate for model, rate in GUESSES.items() if model and model in size.gpu), GUESSES[""])
-    return Pace(width * height / guess, f"a guess for the {size.gpu or 'processor'}, from half to twice")
+    return Pace(width * height / guess, f"a guess for the {size.gpu or 'processor'}, from half to twice", 2.0)
 
 
 def warmth(settings: AzureDefaults) -> str:
