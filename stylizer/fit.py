@@ -45,7 +45,7 @@ FLAT = 0.02
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
-COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 20.0
+COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 28.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
