@@ -15,7 +15,7 @@ VENV := $(PYTHON) -m venv .venv
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check torture scale azure-demo screens recording examples gallery accuracy benchmark clean
+.PHONY: demo test check torture scale azure-demo screens recording examples growth gallery accuracy benchmark clean
 
 demo: .venv/ready examples  ## paint the example clip
 	$(BIN)/stylizer run examples/out/clip.mp4 --style examples/out/art.jpg --output demo/clip.art.mp4
@@ -52,6 +52,9 @@ examples/out/clip.mp4: .venv/ready examples/make_example.py
 
 accuracy: .venv/tested  ## what was estimated and what it took, on ten clips; 12 minutes on two quiet cores
 	$(BIN)/python -m tests.accuracy
+
+growth: .venv/tested  ## how time and memory grow with length, size, chunks and jobs, and how true forecasts are; some minutes
+	$(BIN)/python -m tests.growth
 
 gallery: .venv/tested  ## docs/pictures/gallery.jpg, painted anew; an hour on two cores, minutes in QUALITY=draft
 	$(BIN)/python examples/gallery.py $(if $(QUALITY),--quality $(QUALITY))

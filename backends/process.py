@@ -86,6 +86,8 @@ class Process:
                 else:
                     self._watch(now)
                 continue
+            # One that never stops talking is watched as well.
+            self._watch(time.monotonic())
             if heard is not None:
                 self._spoke = time.monotonic()
                 is_stdout, text = heard
