@@ -236,8 +236,8 @@ class _Queue:
         machine.since = self.now
         self.changes.append((self.now, 1, 0))
         self._after(self.dice.choice(kind.boots), self._booted, machine)
-        if kind.taken_per_hour:
-            self._after(self.dice.expovariate(kind.taken_per_hour / 3600), self._lost, machine)
+        if taken := kind.taken_per_hour / 3600:
+            self._after(self.dice.expovariate(taken), self._lost, machine)
 
     def _booted(self, machine: _Machine, _: int) -> None:
         machine.ready = True
