@@ -348,8 +348,9 @@ def forecasts() -> Iterator[str]:
         found.append(one)
         times = f"{one.seconds:,.0f} s | {one.told.seconds:,.0f} s | {100 * one.off_seconds:+.1f} %"
         yield f"| {setting.words} | {times} | {one.cost:.3f} | {one.told.cost:.3f} | {100 * one.off_cost:+.1f} % |"
+    pairs = list(zip(*((one.off_seconds, one.off_cost) for one in found), strict=True))
     for words, some in (("the median error", statistics.median), ("the greatest", max)):
-        times, costs = (100 * some(abs(off) for off in offs) for offs in zip(*((b.off_seconds, b.off_cost) for b in found)))
+        times, costs = (100 * some(abs(off) for off in offs) for offs in pairs)
         yield f"| {words} | | | {times:.1f} % | | | {costs:.1f} % |"
 
 

@@ -29,6 +29,7 @@ from tui.screens.job import JobScreen
 from tui.screens.studio import StudioScreen
 from tui.widgets import frames, meters, strip
 from tui.widgets.chunks import Chunks
+from tui.widgets.keys import Keys
 from tui.widgets.log import Lines, LogFile
 from tui.widgets.picture import sharp
 
@@ -73,11 +74,11 @@ def test_it_looks_as_it_should(tmp_path: Path, size: tuple[int, int], theme: str
 
 def test_its_room_fits_everywhere(tmp_path: Path) -> None:
     async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
-        for size in ((60, 15), (200, 50), (20, 6), (300, 90), (80, 24), (120, 36)):
+        for size in ((60, 15), (200, 50), (40, 10), (300, 90), (80, 24), (120, 36)):
             await pilot.resize_terminal(*size)
             await settle(pilot, lambda size=size: app.screen.size == size)  # type: ignore[misc]
             await pilot.pause()
-            assert app.screen.max_scroll_y == 0, "the keys are on the last line, the name is on the first"
+            assert app.screen.query_one(Keys).region.bottom == size[1] and app.screen.query_one("#head").region.y == 0
             await settle(pilot, lambda size=size: max(map(cell_len, text(app, "#head").splitlines())) <= size[0])  # type: ignore[misc]
             assert "salt" in text(app, "#head")
 
