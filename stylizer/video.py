@@ -7,9 +7,11 @@ for frame in Reader(clip, FrameRange(0, 100)): ...
 from __future__ import annotations
 
 import bisect
+import math
 import stat
 import typing
 from collections.abc import Iterator
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -116,8 +118,9 @@ def _probe_video(path: Path, mark: str, limits: Limits) -> Clip:
 
 
 def _too_long(path: Path, seconds: float, limits: Limits) -> InputError:
+    lasts, limit = timedelta(seconds=math.ceil(seconds)), timedelta(seconds=math.floor(limits.seconds))
     return InputError(
-        f"{path} is {seconds / 3600:.1f} hours long; the limit is {limits.seconds / 3600:g} hours.",
+        f"{path} lasts {lasts} (hours, minutes, seconds); the limit is {limit}.",
         hint="Raise limits.seconds in the config, or cut the clip.",
     )
 

@@ -216,7 +216,7 @@ def test_limits(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", sounds=["aac"], times=range(30))
     assert "64 x 48 pixels" in refused(path, Limits(pixels=1000))
     assert "more than 10 frames" in refused(path, Limits(frames=10))
-    assert "hours long" in refused(path, Limits(seconds=0.5))
+    assert "lasts 0:00:02 (hours, minutes, seconds); the limit is 0:00:01" in refused(path, Limits(seconds=1.0))
     assert "2 tracks" in refused(path, Limits(tracks=1))
     assert "GB" in refused(path, Limits(file_gigabytes=1e-9))
 
