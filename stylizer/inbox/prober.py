@@ -121,6 +121,7 @@ def serve(line: Connection[Any, Any], limits: dict[str, Any]) -> None:
     """Answer questions until whoever asks is gone."""
     # Ctrl-C in the terminal reaches us too, and is not meant for us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _give_way()
     _die_first()
     _die_with_parent()
     known = Limits(**limits)
@@ -161,6 +162,13 @@ def _encoding(about: tuple[Path, str, int | None], _: Limits) -> None:
 
 
 ANSWERS: dict[str, Callable[[Any, Limits], Any]] = {"clip": _clip, "look": _look, "encoding": _encoding}
+
+
+def _give_way() -> None:
+    """Thousands of files that land at once shall slow down neither the runner nor those who paint."""
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(10)
 
 
 def _die_first() -> None:

@@ -115,7 +115,7 @@ def take(root: Path, files: int) -> Taking:
     turns: list[tuple[float, float]] = []
     with Store(here.store) as store:
         name, intake = open_intake(store, config, here, str(inbox), str(root / "out"), asked_by(config))
-        backend = FakeBackend(slots=4, speed=6e4)
+        backend = FakeBackend(slots=4, speed=100.0)
         last = began = time.perf_counter(), time.thread_time()
 
         def each() -> None:
