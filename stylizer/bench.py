@@ -37,7 +37,7 @@ from stylizer.estimate import Measurement
 from stylizer.files import digest_of
 from stylizer.frames import Frame, Plane
 from stylizer.jobs import Encoding, FrameRange, Look, Quality, StyleImage
-from stylizer.machine import cores, memory
+from stylizer.machine import cores, keep_memory, memory
 from stylizer.wire import ChunkSpec, dumps, hear, pack
 
 if TYPE_CHECKING:
@@ -443,6 +443,7 @@ def main(arguments: list[str], load_seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    keep_memory()
     import stylizer.worker  # noqa: F401 - what a worker loads, to know how long that takes
 
     sys.exit(main(sys.argv[1:], time.time() - psutil.Process().create_time()))

@@ -27,6 +27,7 @@ from stylizer.fit import fit
 from stylizer.frames import Frame, Layout
 from stylizer.glimpse import Glimpse
 from stylizer.jobs import Look, MediaKind, Quality
+from stylizer.machine import keep_memory
 from stylizer.overlap import abreast, apart
 from stylizer.pictures import PictureWriter
 from stylizer.reference import ReferencePainter, load_teacher
@@ -273,4 +274,5 @@ def _clear(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    keep_memory()
     sys.exit(main(sys.argv[1:]))
