@@ -150,7 +150,7 @@ class Bench:
                         device.step_seconds,
                         self.at,
                         fit_start_seconds=device.fit_start_seconds,
-                        start_seconds=2 * self.load_seconds,
+                        start_seconds=1.2 * self.load_seconds,
                     )
                 )
         return found
@@ -286,7 +286,7 @@ def _fitted(picture: Path, device: str) -> tuple[TransformNetwork, float, float]
     from stylizer.fit import fit
     from stylizer.styles import load_style
 
-    frames = torch.stack([torch.from_numpy(np.array(_scene(n, 640, 360))).permute(2, 0, 1) for n in range(4)])
+    frames = torch.stack([torch.from_numpy(np.array(_scene(n, 640, 360))).permute(2, 0, 1) for n in range(12)])
     shown: list[TransformNetwork] = []
     times: list[float] = []
 

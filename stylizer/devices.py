@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from stylizer.errors import ConfigError
 from stylizer.machine import cores, memory, processor
@@ -36,7 +40,10 @@ class Choice:
 @cache
 def devices() -> tuple[Device, ...]:
     """All devices here, fastest kind first: CUDA (ROCm too), then MPS, then the CPU, which is always there."""
-    import torch  # noqa: PLC0415  # 2 s
+    here = Device("cpu", processor(), memory(), cores())
+    if not _may_have_gpu():
+        return (here,)
+    import torch  # noqa: PLC0415  # 2 s, and half a second more when the program ends
 
     found = []
     if torch.cuda.is_available():
@@ -45,7 +52,22 @@ def devices() -> tuple[Device, ...]:
             found.append(Device(f"cuda:{index}", facts.name, facts.total_memory))
     if torch.backends.mps.is_available():
         found.append(Device("mps", processor(), memory()))
-    return (*found, Device("cpu", processor(), memory(), cores()))
+    return (*found, here)
+
+
+def _may_have_gpu() -> bool:
+    """Whether this system has what torch would reach a GPU by: a driver's library, or Apple's silicon."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if Path("/dev/kfd").exists():  # AMD's, on Linux
+        return True
+    for driver in ("nvcuda.dll", "amdhip64.dll") if sys.platform == "win32" else ("libcuda.so.1",):
+        try:
+            ctypes.CDLL(driver)
+            return True
+        except OSError:
+            continue
+    return False
 
 
 def choose(wanted: str) -> Choice:

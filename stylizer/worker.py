@@ -275,4 +275,8 @@ def _clear(path: Path) -> None:
 
 if __name__ == "__main__":
     keep_memory()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: to take torch down in order takes half a second, and somebody waits.
+    os._exit(code)

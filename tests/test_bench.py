@@ -79,7 +79,8 @@ def test_estimates_rest_on_it_at_once_whatever_was_known(tmp_path: Path) -> None
             store.measure(one, share=1.0)
         known = store.measurements()
     assert sorted((m.width, m.fps) for m in known) == [(960, 10.0), (1920, 2.5)]
-    assert {(m.fit_seconds_per_step, m.fit_start_seconds, m.start_seconds) for m in known} == {(0.3, 2.0, 6.0)}
+    start = 1.2 * FOUND.load_seconds
+    assert {(m.fit_seconds_per_step, m.fit_start_seconds, m.start_seconds) for m in known} == {(0.3, 2.0, start)}
     found = rate_here(known, width=1920, height=1080)
     assert found and found[0] == pytest.approx(2.5)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -32,3 +35,11 @@ def test_a_device_that_is_not_here_is_refused_by_naming_those_that_are(wanted: s
     with pytest.raises(ConfigError) as error:
         choose(wanted)
     assert repr(wanted) in error.value.message and devices()[-1].label in error.value.message
+
+
+@pytest.mark.skipif(devices()[0].name != "cpu", reason="there is a GPU here")
+def test_without_a_gpu_nobody_waits_for_torch() -> None:
+    text = (
+        "import sys; from stylizer.devices import devices; sys.exit(devices()[-1].name != 'cpu' or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0

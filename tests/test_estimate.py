@@ -34,6 +34,15 @@ def test_an_estimate_is_the_sum_of_what_a_run_does() -> None:
     assert found.basis == "measured here on cpu (small), 1970-01-02"
 
 
+def test_a_draft_is_expected_to_begin_as_drafts_did_and_a_fit_as_fits_did() -> None:
+    draft = replace(CPU, width=320, height=180, fit_seconds_per_step=0.0, fit_start_seconds=2.0)
+    fitted, drafted = (time_left(replace(REST, steps=steps), (CPU, draft)) for steps in (160, 0))
+    assert fitted and fitted.fit == 3.0 + 160 * 0.25
+    assert drafted and drafted.fit == 2.0
+    unknown = time_left(replace(REST, steps=0), (CPU,))
+    assert unknown and unknown.fit == pytest.approx(1.0)
+
+
 def test_a_run_that_was_held_up_once_spoils_no_estimate() -> None:
     held_up = replace(CPU, width=100, height=100, start_seconds=400.0, at=3 * 86400.0)
     others = [replace(CPU, width=width, height=360) for width in (640, 900, 1280)]
