@@ -10,7 +10,7 @@ import bisect
 import math
 import stat
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +38,7 @@ __all__ = [
     "output_size",
     "probe",
     "read_frames",
+    "starts_of",
 ]
 
 
@@ -144,6 +145,14 @@ def layout_of(clip: Clip) -> Layout:
     if clip.kind is MediaKind.VIDEO:
         return source.picture(clip.path, clip.fingerprint, source.within(clip)).layout
     return pictures.layout_of(clip)
+
+
+def starts_of(clip: Clip) -> Sequence[int]:
+    """Positions of the frames that decoding can start at, rising; empty if it has to start at the beginning."""
+    if clip.kind is not MediaKind.VIDEO:
+        return range(clip.frames)
+    plan = source.plan(clip.path, clip.fingerprint, source.within(clip))
+    return [bisect.bisect_left(plan.times, time) for time in plan.key_times]
 
 
 def read_frames(clip: Clip, frames: FrameRange) -> Iterator[Frame]:
