@@ -33,7 +33,7 @@ import psutil
 from PIL import Image
 
 from stylizer.errors import JobFailed, StylizerError
-from stylizer.estimate import Measurement
+from stylizer.estimate import PIXELS_STEPS, Measurement
 from stylizer.files import digest_of
 from stylizer.frames import Frame, Plane
 from stylizer.jobs import Encoding, FrameRange, Look, Quality, StyleImage
@@ -60,6 +60,8 @@ LIMIT_SECONDS = 54.0
 MOST_FRAMES = 96
 LOOP = 12
 """Different frames in the clip that is made; they come again and again."""
+FIT_SIZE = 640, 360
+"""Of the frames that a fit is timed on."""
 STEPS, WARM_STEPS, STEP_SECONDS = 10, 2, 8.0
 """Of a fit that is timed: how many, how many of them are not counted, and when it is enough."""
 PARTS = {"trial": 2.0, "fit": 6.0, "180p": 4.0, "360p": 4.5, "540p": 5.0, "720p": 6.0, "1080p": 8.0, "4K": 15.0}
@@ -140,6 +142,7 @@ class Bench:
         found = []
         for device in self.devices:
             for speed in device.speeds:
+                more = PIXELS_STEPS * (speed.width * speed.height - FIT_SIZE[0] * FIT_SIZE[1]) * device.step_seconds
                 found.append(
                     Measurement(
                         device.label,
@@ -149,8 +152,8 @@ class Bench:
                         speed.whole,
                         device.step_seconds,
                         self.at,
-                        fit_start_seconds=device.fit_start_seconds,
-                        start_seconds=1.2 * self.load_seconds,
+                        fit_start_seconds=max(device.step_seconds, device.fit_start_seconds + more),
+                        start_seconds=1.35 * self.load_seconds,
                     )
                 )
         return found
@@ -286,7 +289,7 @@ def _fitted(picture: Path, device: str) -> tuple[TransformNetwork, float, float]
     from stylizer.fit import fit
     from stylizer.styles import load_style
 
-    frames = torch.stack([torch.from_numpy(np.array(_scene(n, 640, 360))).permute(2, 0, 1) for n in range(12)])
+    frames = torch.stack([torch.from_numpy(np.array(_scene(n, *FIT_SIZE))).permute(2, 0, 1) for n in range(12)])
     shown: list[TransformNetwork] = []
     times: list[float] = []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import psutil
+
 from stylizer.backend import Backend, Phase, Report
 from stylizer.errors import BackendRejected, BackendUnavailable, ConfigError, OutputError, StylizerError
 from stylizer.estimate import Measurement
@@ -15,6 +17,8 @@ from stylizer.work import Given, Run, anew, fail, reject, spec_of
 
 WARM_STEPS = 8
 """Of a fit, before its pace says something."""
+COMMAND_SECONDS = 3.0
+"""A process that began no longer before a job than this was started for it."""
 SCARCE_BYTES = 64 << 20
 """With less room than this on the disk, a chunk that could not be written is not tried again."""
 
@@ -150,7 +154,10 @@ def _measure(
 
 def _waited(run: Run, job: Job, report: Report) -> float:
     """Seconds from the beginning of a job in this run until its worker was at work."""
-    return run.clock() - max(job.started_at or 0.0, run.store.runner().started_at) - report.seconds
+    began, alive = max(job.started_at or 0.0, run.store.runner().started_at), psutil.Process().create_time()
+    # A command that was started for this job is waited for as well.
+    began = alive if 0 <= began - alive < COMMAND_SECONDS else began
+    return run.clock() - began - report.seconds
 
 
 def _failed(run: Run, what: Given, report: Report) -> None:

@@ -23,8 +23,10 @@ RENTED = "azure"
 """How names of devices begin that are not here."""
 FIT_PIXELS = 1.5e6
 """So many could be painted in the time of one step of a fit, about."""
-FIT_START_STEPS = 20
-"""What comes before the first step takes about as long as so many, until it was measured."""
+FIT_START_STEPS, DRAFT_STEPS, PIXELS_STEPS = 15, 3, 6e-6
+"""What comes before the first step takes about as long as so many, and so many for each pixel, until it was measured at
+about that size; and all of a draft.
+"""
 START_SECONDS = 8.0
 """Of a run, until a worker is at work: on a small machine, until it was measured."""
 JOIN_SECONDS = 0.001
@@ -139,19 +141,19 @@ def time_left(
     pace = own or (found[0] if found else guess / (rest.width * rest.height))
     fitting.sort(key=lambda m: (found is not None and m.device == found[1].device, m.at), reverse=True)
 
-    def newest(figure: str, usual: float, of: int = 3, among: Sequence[Measurement] = fitting) -> float:
+    def newest(figure: str, usual: float, among: Sequence[Measurement] = fitting, of: int = 3) -> float:
         # The median of a few: a run that was held up once says little of the next.
         values = [value for m in among if (value := float(getattr(m, figure))) > 0]
         return statistics.median(values[:of]) if values else usual
 
-    step = newest("fit_seconds_per_step", FIT_PIXELS / (pace * rest.width * rest.height), of=1)
+    pixels = rest.width * rest.height
+    step = newest("fit_seconds_per_step", FIT_PIXELS / (pace * pixels), of=1)
     start = 0.0 if rest.start is None else max(0.0, newest("start_seconds", START_SECONDS) - rest.start)
-    # A draft, which takes no step, is ready before another fit takes its first.
-    stepping = [m for m in fitting if m.fit_seconds_per_step > 0]
-    begin = newest("fit_start_seconds", FIT_START_STEPS * step, among=stepping)
-    if not rest.steps:
-        begin = newest("fit_start_seconds", begin / 3, among=[m for m in fitting if m not in stepping])
-    fit = rest.steps * step + rest.fits * begin
+    # What comes before the first step goes with the size; a draft, which takes no step, needs less of it.
+    alike = [m for m in fitting if bool(rest.steps) is (m.fit_seconds_per_step > 0) and m.fit_start_seconds > 0]
+    near = [m for m in alike if abs(math.log2(m.width * m.height / pixels)) < 1]
+    usual = step * ((FIT_START_STEPS if rest.steps else DRAFT_STEPS) + PIXELS_STEPS * pixels)
+    fit = rest.steps * step + rest.fits * newest("fit_start_seconds", usual, near)
     join = rest.joined * newest("join_seconds_per_frame", JOIN_SECONDS)
     if own:
         return TimeLeft(start, fit, rest.frames / pace, join, "this job's own pace", OWN_WITHIN)

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from stylizer import commands
-from stylizer.estimate import GUESSED_WITHIN, MEASURED_WITHIN, Measurement, Rest, rate_here, rest_of, time_left
+from stylizer.estimate import (
+    DRAFT_STEPS,
+    GUESSED_WITHIN,
+    MEASURED_WITHIN,
+    PIXELS_STEPS,
+    Measurement,
+    Rest,
+    rate_here,
+    rest_of,
+    time_left,
+)
 from stylizer.jobs import Encoding, Job, JobState, Quality
 from stylizer.rows import Tally
 from stylizer.store import Store
@@ -34,13 +44,19 @@ def test_an_estimate_is_the_sum_of_what_a_run_does() -> None:
     assert found.basis == "measured here on cpu (small), 1970-01-02"
 
 
-def test_a_draft_is_expected_to_begin_as_drafts_did_and_a_fit_as_fits_did() -> None:
-    draft = replace(CPU, width=320, height=180, fit_seconds_per_step=0.0, fit_start_seconds=2.0)
-    fitted, drafted = (time_left(replace(REST, steps=steps), (CPU, draft)) for steps in (160, 0))
-    assert fitted and fitted.fit == 3.0 + 160 * 0.25
-    assert drafted and drafted.fit == 2.0
-    unknown = time_left(replace(REST, steps=0), (CPU,))
-    assert unknown and unknown.fit == pytest.approx(1.0)
+def test_a_draft_is_expected_to_begin_as_drafts_of_its_size_did_and_a_fit_as_such_fits_did() -> None:
+    draft = replace(CPU, width=500, height=360, fit_seconds_per_step=0.0, fit_start_seconds=2.0)
+    small, large = (replace(draft, width=n * 160, height=n * 90, fit_start_seconds=float(n)) for n in (2, 12))
+
+    def fit_of(steps: int, *known: Measurement) -> float:
+        found = time_left(replace(REST, steps=steps), known)
+        assert found
+        return found.fit
+
+    assert fit_of(160, CPU, draft, small, large) == 3.0 + 160 * 0.25
+    assert fit_of(0, CPU, small, draft, large) == 2.0
+    # Never seen at about that size: it goes with the pixels.
+    assert fit_of(0, CPU, small, large) == fit_of(0, CPU) == pytest.approx(0.25 * (DRAFT_STEPS + PIXELS_STEPS * 640 * 360))
 
 
 def test_a_run_that_was_held_up_once_spoils_no_estimate() -> None:
