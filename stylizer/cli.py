@@ -28,6 +28,7 @@ from stylizer import (
     studio_verbs,
     style_verbs,
     verbs,
+    views,
     watch_verbs,
 )
 from stylizer import options as o
@@ -203,11 +204,11 @@ def run(
 
 def _report(store: Store, jobs: Sequence[Job], done: set[int], *, interrupted: bool, as_json: bool, quiet: bool) -> None:
     """What became of the jobs of a run, and the exit code that says so."""
-    found = commands.status(store)
-    views = [found.of(number) for number in dict.fromkeys(job.id for job in jobs)]
-    failed = [view for view in views if view.job.state is JobState.FAILED]
-    left = [view for view in views if view.job.state not in (JobState.DONE, JobState.FAILED)]
-    for view in views:
+    found = views.status(store)
+    shown = [found.of(number) for number in dict.fromkeys(job.id for job in jobs)]
+    failed = [view for view in shown if view.job.state is JobState.FAILED]
+    left = [view for view in shown if view.job.state not in (JobState.DONE, JobState.FAILED)]
+    for view in shown:
         if view.job.state is JobState.DONE and not as_json and not quiet:
             console.painted(view, before=view.job.id in done)
             if view.money and view.job.id not in done:
@@ -231,7 +232,7 @@ def _report(store: Store, jobs: Sequence[Job], done: set[int], *, interrupted: b
             console.talk(f"Stopped with {frames} of {total} frames painted and kept. To go on:\n  {_again()}", "yellow")
         raise typer.Exit(130 if interrupted else 1)
     if as_json:
-        console.answer(jobs=[console.job_values(view) for view in views])
+        console.answer(jobs=[console.job_values(view) for view in shown])
 
 
 def _again() -> str:

@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from stylizer import screen
-from stylizer.commands import UNFINISHED, AtWork, Detail, JobView, Status, picture_of
 from stylizer.errors import StylizerError
 from stylizer.jobs import FINISHED, Desired, Event, JobState, Look
+from stylizer.views import UNFINISHED, AtWork, Detail, JobView, Status, picture_of
 from stylizer.wire import pack
 
 if TYPE_CHECKING:

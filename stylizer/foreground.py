@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from stylizer import commands, console
+from stylizer import console, views
 from stylizer.runner import Runner
 from stylizer.store import Store
 
@@ -46,7 +46,7 @@ def work_off(
         for event in events:
             if event.kind == "machine":
                 progress.say(event.text)
-        progress.update(commands.at_work(store, ours), events)
+        progress.update(views.at_work(store, ours), events)
 
     with _signals(stop):
         each()

@@ -21,9 +21,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from stylizer.commands import UNFINISHED, Detail, JobView, Status, picture_of
 from stylizer.config import Config
 from stylizer.jobs import FINISHED, ChunkState, Desired, JobState, Look
+from stylizer.views import UNFINISHED, Detail, JobView, Status, picture_of
 
 if TYPE_CHECKING:
     # Only named here: numpy and Pillow would cost `status` a tenth of a second.

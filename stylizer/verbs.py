@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from stylizer import commands, console, screen, style_verbs
+from stylizer import commands, console, screen, style_verbs, views
 from stylizer import options as o
 from stylizer.backend import names
 from stylizer.config import Config, Places, example, places
@@ -36,15 +36,15 @@ def status(
     most = None if every or as_json else screen.MOST_SHOWN
     with Store(settings()[1].store, write=False) as store:
         if job is not None:
-            found = commands.detail(store, job)
+            found = views.detail(store, job)
             console.answer(**console.detail_values(found)) if as_json else console.show(screen.detail(found))
         elif follow:
             seen = lambda: (store.data_version(), store.has_runner())  # noqa: E731
-            console.follow(partial(commands.status, store, most), seen, as_json=as_json)
+            console.follow(partial(views.status, store, most), seen, as_json=as_json)
         elif as_json:
-            console.answer(**console.status_values(commands.status(store)))
+            console.answer(**console.status_values(views.status(store)))
         else:
-            console.show(screen.status(commands.status(store, most)))
+            console.show(screen.status(views.status(store, most)))
 
 
 @app.command(rich_help_panel=QUEUE)

@@ -30,7 +30,7 @@ from PIL import Image
 
 from backends.azure import planner
 from backends.azure.meter import Life
-from stylizer import commands, worker
+from stylizer import commands, source, views, worker
 from stylizer.assemble import assemble
 from stylizer.config import AzureDefaults, Config, Limits
 from stylizer.encode import VideoWriter
@@ -64,10 +64,10 @@ def tiny(folder: Path, frames: int) -> Clip:
     """A clip of 64x48: ten seconds, encoded once, and their packets again and again."""
     once, path = folder / "once.mp4", folder / "long.mp4"
     make_clip(once, times=range(CHUNK), time_base=Fraction(1, RATE), options={"g": "50", "bf": "0"})
-    with av.open(str(once)) as source, av.open(str(path), "w") as out:
-        picture = source.streams.video[0]
+    with av.open(str(once)) as given, av.open(str(path), "w") as out:
+        picture = given.streams.video[0]
         copy = out.add_stream_from_template(picture)
-        packets = [(one, one.pts or 0, one.dts or 0) for one in source.demux(picture) if one.size]
+        packets = [(one, one.pts or 0, one.dts or 0) for one in given.demux(picture) if one.size]
         length = sum(packet.duration or 0 for packet, _, _ in packets)
         for turn in range(frames // CHUNK):
             for packet, shown, decoded in packets:
@@ -126,19 +126,19 @@ def ways(folder: Path, frames: int) -> Callable[[], object]:
 
 def filled(folder: Path, frames: int) -> Store:
     """A store with a job of that length, all its chunks given, painted and taken in."""
-    source = folder / "film.mp4"
-    source.write_bytes(b"film")
+    film = folder / "film.mp4"
+    film.write_bytes(b"film")
     style = StyleImage(folder / "art.jpg", 1.0, "ab" * 32)
     store = Store(folder / "jobs.db")
-    clip = replace(imagined(frames), path=source)
+    clip = replace(imagined(frames), path=film)
     job = commands.add(store, clip, Look((style,)), Encoding(), folder / "out.mp4").id
     store.cut(job, cut(clip, 10.0))
-    store.move(job, JobState.RENDERING)
+    store.move(job, JobState.RENDERING, "It is painted.")
     for chunk in store.chunks(job):
         store.move_chunk(job, chunk.index, ChunkState.SUBMITTED, backend="local", submitted_at=1.0)
         store.move_chunk(job, chunk.index, ChunkState.RUNNING, frames_done=len(chunk.frames), fps=30.0)
         if chunk.index:
-            store.move_chunk(job, chunk.index, ChunkState.DONE, output=source, digest="ab" * 32, finished_at=2.0)
+            store.move_chunk(job, chunk.index, ChunkState.DONE, output=film, digest="ab" * 32, finished_at=2.0)
     return store
 
 
@@ -148,12 +148,12 @@ def keep_book(folder: Path, frames: int) -> Callable[[], object]:
 
 def see_status(folder: Path, frames: int) -> Callable[[], object]:
     store = filled(folder, frames)
-    return lambda: [commands.status(store) for _ in range(10)]
+    return lambda: [views.status(store) for _ in range(10)]
 
 
 def see_detail(folder: Path, frames: int) -> Callable[[], object]:
     store = filled(folder, frames)
-    return lambda: [commands.detail(store, 1) for _ in range(10)]
+    return lambda: [views.detail(store, 1) for _ in range(10)]
 
 
 def simulated(folder: Path, chunks: int) -> Callable[[], object]:
@@ -241,6 +241,9 @@ def act(row: Row, at: int) -> Figure:
     process, over = psutil.Process(), threading.Event()
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         timed = row.prepare(Path(folder), at)
+        # What was looked at to prepare is not remembered.
+        source.plan.cache_clear()
+        source.picture.cache_clear()
         gc.collect()
         begun = most = process.memory_info().rss
 

@@ -14,12 +14,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from stylizer import console, screen
-from stylizer.commands import AtWork, JobView, add, status
+from stylizer.commands import add
 from stylizer.config import Config
 from stylizer.errors import StyleError
 from stylizer.jobs import Desired, Encoding, JobState
 from stylizer.rows import Tally
 from stylizer.store import Store
+from stylizer.views import AtWork, JobView, status
 from tests import jobs_for_tests as small
 
 

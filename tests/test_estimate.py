@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stylizer import commands
+from stylizer import views
 from stylizer.estimate import (
     DRAFT_STEPS,
     GUESSED_WITHIN,
@@ -131,7 +131,7 @@ def test_every_eta_is_the_same_sum_from_the_first_second_to_the_last(job: Job) -
     tally = Tally(frames_total=240)
 
     def left(job: Job, tally: Tally = tally, own: tuple[float, ...] = ()) -> float | None:
-        return commands.time_left(job, tally, own, known, now=102.0)[0]
+        return views.time_left(job, tally, own, known, now=102.0)[0]
 
     waits = left(job)
     begins = left(replace(job, state=JobState.FITTING, started_at=100.0))
@@ -147,8 +147,8 @@ def test_every_eta_is_the_same_sum_from_the_first_second_to_the_last(job: Job) -
 
 def test_the_speed_of_the_network_says_nothing_of_a_reference_painting(job: Job) -> None:
     slow = replace(job, look=replace(job.look, quality=Quality.REFERENCE))
-    assert commands.time_left(slow, Tally(frames_total=240), (), [CPU]) == (None, "")
-    known = commands.time_left(replace(slow, state=JobState.RENDERING), Tally(frames_total=240), (0.5,), [CPU])
+    assert views.time_left(slow, Tally(frames_total=240), (), [CPU]) == (None, "")
+    known = views.time_left(replace(slow, state=JobState.RENDERING), Tally(frames_total=240), (0.5,), [CPU])
     assert known[0] == pytest.approx(480, rel=0.01)
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylizer import commands, console
+from stylizer import commands, console, views
 from stylizer import fit as fitting
 from stylizer import glimpse as glimpses
 from stylizer.files import glimpse_of
@@ -121,7 +121,7 @@ def test_status_names_it(tmp_path: Path) -> None:
     with Store(tmp_path / "jobs.db") as store:
         job = commands.add(store, clip(tmp_path), job_look(tmp_path), Encoding(), tmp_path / "out.mp4")
         store.change(job.id, checkpoint=tmp_path / "look.safetensors")
-        assert console.job_values(commands.status(store).of(job.id))["picture"] is None
+        assert console.job_values(views.status(store).of(job.id))["picture"] is None
         picture = tmp_path / "look.jpg"
         picture.write_bytes(b"picture")
-        assert console.job_values(commands.status(store).of(job.id))["picture"] == str(picture)
+        assert console.job_values(views.status(store).of(job.id))["picture"] == str(picture)

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from stylizer import commands
+from stylizer import views
 from stylizer.backend import Node
-from stylizer.commands import WARM_FRAMES, JobView
 from stylizer.estimate import Measurement
 from stylizer.gauges import Gauge
 from stylizer.jobs import FINISHED, Chunk, ChunkState, Event, Job, JobState, RunnerDesired
 from stylizer.ledger import Money, RunnerRow
 from stylizer.rows import Tally
+from stylizer.views import WARM_FRAMES, JobView
 
 UNDER_WAY = (ChunkState.SUBMITTED, ChunkState.RUNNING)
 MOST_RATES = 9
@@ -152,7 +152,7 @@ class Now:
         if found.state not in FINISHED:
             running = self.under_way.get(job, {}).values() if tally.running else ()
             warm = [chunk.fps for chunk in running if chunk.fps > 0 and chunk.frames_done >= WARM_FRAMES]
-            eta, basis = commands.time_left(found, tally, [*rates, *warm], self.known, now=now)
+            eta, basis = views.time_left(found, tally, [*rates, *warm], self.known, now=now)
         elapsed = max(0.0, (found.finished_at or now) - found.started_at) if found.started_at else 0.0
         fps = tally.fps or (rates[-1] * tally.running if rates and tally.running else 0.0)
         return JobView(found, tally, fps, eta, basis, elapsed, None, self.money.get(job, ()))

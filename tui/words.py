@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from stylizer.commands import JobView
 from stylizer.jobs import JobState, Look
 from stylizer.screen import look_words
+from stylizer.views import JobView
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 

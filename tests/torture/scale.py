@@ -16,7 +16,7 @@ import psutil
 from PIL import Image
 
 from backends.fake import FakeBackend
-from stylizer import commands, console, screen
+from stylizer import console, screen, views
 from stylizer.config import Config
 from stylizer.inbox.sidecar import asked_by
 from stylizer.jobs import Encoding, FrameRange
@@ -59,8 +59,8 @@ def measure(root: Path, jobs: int, chunks: int, turns: int = 400) -> Figures:
     """A store with so many jobs and chunks, and a runner at work on it."""
     fill(root, jobs, chunks)
     with Store(root / "jobs.db") as store:
-        status = _quickest(lambda: screen.status(commands.status(store, screen.MOST_SHOWN)))
-        whole = _quickest(lambda: json.dumps(console.status_values(commands.status(store))))
+        status = _quickest(lambda: screen.status(views.status(store, screen.MOST_SHOWN)))
+        whole = _quickest(lambda: json.dumps(console.status_values(views.status(store))))
         backend = FakeBackend(slots=4, speed=600.0)
         runner = Runner(store, Config(), places(root), media=media(root), backends=lambda _: backend, sleep=lambda _: None)
         taken = list(_turns(runner, turns))

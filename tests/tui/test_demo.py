@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stylizer import commands
+from stylizer import commands, views
 from stylizer.demo import demo
 from stylizer.demo_scenes import SCENES
 from stylizer.errors import StylizerError
@@ -24,7 +24,7 @@ def test_the_demo_is_busy_from_the_start_and_leaves_nothing() -> None:
     with demo() as here:
         assert os.environ["STYLIZER_HOME"] == str(here.store.parent)
         with Store(here.store, write=False) as store:
-            found = commands.status(store)
+            found = views.status(store)
             states = {view.job.state for view in found.jobs}
             assert found.running
             assert states >= {JobState.DONE, JobState.FAILED, JobState.RENDERING, JobState.FITTING}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stylizer import commands
+from stylizer import commands, views
 from stylizer.config import Places
 from stylizer.jobs import ChunkState, Encoding, FrameRange, JobState
 from stylizer.rows import Tally
@@ -151,7 +151,7 @@ def test_a_view_says_the_same_as_status(tmp_path: Path) -> None:
     here: Places = canned.fill(tmp_path)
     with Store(here.store) as store, followed(here.store) as (now, told, feed):
         until(lambda: take(now, told, feed).money and now.known)
-        for expected in commands.status(store).jobs:
+        for expected in views.status(store).jobs:
             view = now.view(expected.job.id, canned.NOON)
             assert view.job == expected.job
             assert view.money == expected.money

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from stylizer import commands
+from stylizer import views
 from stylizer.jobs import Desired, Job, JobState, RunnerDesired
 from stylizer.store import Store
 from tests.jobs_for_tests import places
@@ -424,7 +424,7 @@ def test_commands_and_keys_do_the_same(tmp_path: Path) -> None:
         await settle(
             pilot,
             lambda: (
-                {view.job.id: view.job.desired for view in commands.status(store).jobs}
+                {view.job.id: view.job.desired for view in views.status(store).jobs}
                 == {job.id: job.desired for job in app.now.jobs.values()}
             ),
         )

@@ -8,9 +8,9 @@ from dataclasses import replace
 from rich.cells import cell_len
 from textual.content import Content
 
-from stylizer.commands import JobView
 from stylizer.jobs import Event, JobState
 from stylizer.screen import plain
+from stylizer.views import JobView
 from tui import words
 from tui.columns import fit
 from tui.now import Now

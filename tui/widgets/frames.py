@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylizer.commands import picture_of
 from stylizer.errors import StylizerError
 from stylizer.jobs import Chunk, ChunkState, Clip, FrameRange, Job, JobState
+from stylizer.views import picture_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from stylizer.commands import JobView
 from stylizer.jobs import FINISHED, Chunk, ChunkState, JobState
 from stylizer.screen import plain
+from stylizer.views import JobView
 from tui import columns, words
 from tui.theme import CHUNKS
 

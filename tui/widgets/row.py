@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rich.segment import Segment
 from rich.style import Style
 
-from stylizer.commands import JobView
 from stylizer.jobs import FINISHED, Chunk, Desired, JobState
+from stylizer.views import JobView
 from tui import words
 from tui.columns import fit
 from tui.theme import Mark, mark_of
