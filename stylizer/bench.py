@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from importlib.metadata import version
 from itertools import cycle, islice, pairwise
@@ -33,11 +33,11 @@ import psutil
 from PIL import Image
 
 from stylizer.errors import JobFailed, StylizerError
-from stylizer.estimate import PIXELS_STEPS, Measurement
 from stylizer.files import digest_of
 from stylizer.frames import Frame, Plane
 from stylizer.jobs import Encoding, FrameRange, Look, Quality, StyleImage
 from stylizer.machine import cores, keep_memory, memory
+from stylizer.speeds import FIT_SIZE, Bench, DeviceSpeed, Speed, Trial
 from stylizer.wire import ChunkSpec, dumps, hear, pack
 
 if TYPE_CHECKING:
@@ -60,103 +60,10 @@ LIMIT_SECONDS = 54.0
 MOST_FRAMES = 96
 LOOP = 12
 """Different frames in the clip that is made; they come again and again."""
-FIT_SIZE = 640, 360
-"""Of the frames that a fit is timed on."""
 STEPS, WARM_STEPS, STEP_SECONDS = 10, 2, 8.0
 """Of a fit that is timed: how many, how many of them are not counted, and when it is enough."""
 PARTS = {"trial": 2.0, "fit": 6.0, "180p": 4.0, "360p": 4.5, "540p": 5.0, "720p": 6.0, "1080p": 8.0, "4K": 15.0}
 """About how many seconds each part takes on a small processor: for the time to go, until the pace here is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A small picture painted in one precision."""
-
-    precision: str
-    seconds: float
-    off: float
-    """Mean distance from float32, in levels of 8 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """What a device does at one size. All are frames a second."""
-
-    name: str
-    width: int
-    height: int
-    paint: float
-    """The network and the conversion of colours, alone."""
-    decode: float
-    encode: float
-    whole: float
-    """As a worker paints a chunk: reading, decoding, painting, encoding, writing."""
-    frames: int
-    """So many were painted for `whole`."""
-    memory: int
-    """Bytes of the process while it did, at most."""
-    device_memory: int = 0
-    """The same of the device's own memory, where it has its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSpeed:
-    label: str
-    memory: int
-    """Bytes that it has."""
-    precision: str
-    """The one that `auto` means here."""
-    trials: tuple[Trial, ...]
-    step_seconds: float
-    """Of a step of a fit."""
-    fit_start_seconds: float
-    """Of a fit, before its first step."""
-    speeds: tuple[Speed, ...]
-    left_out: tuple[str, ...] = ()
-    """Sizes that would have taken too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What was found out about a machine."""
-
-    at: float
-    """When (Unix time)."""
-    seconds: float
-    """How long it took."""
-    system: str
-    torch: str
-    stylizer: str
-    cores: int
-    memory: int
-    busy: float
-    """Share of the processor that other programs took just before, 0..1: the more, the lower are the figures."""
-    load_seconds: float
-    """Until Python and the libraries of a worker are loaded."""
-    devices: tuple[DeviceSpeed, ...]
-    here: tuple[str, ...]
-    """Labels of all devices here; those that `auto` would not paint on are measured only where they are named."""
-
-    def measurements(self) -> list[Measurement]:
-        """What estimates are to rest on."""
-        found = []
-        for device in self.devices:
-            for speed in device.speeds:
-                more = PIXELS_STEPS * (speed.width * speed.height - FIT_SIZE[0] * FIT_SIZE[1]) * device.step_seconds
-                found.append(
-                    Measurement(
-                        device.label,
-                        "auto",
-                        speed.width,
-                        speed.height,
-                        speed.whole,
-                        device.step_seconds,
-                        self.at,
-                        fit_start_seconds=max(device.step_seconds, device.fit_start_seconds + more),
-                        start_seconds=1.35 * self.load_seconds,
-                    )
-                )
-        return found
 
 
 class Clock:

@@ -1,7 +1,5 @@
 """`stylizer bench`: how fast this machine is, measured, drawn and kept for every estimate. Joined into cli.py."""
 
-# ruff: noqa: PLC0415 - imports wait until they are needed
-
 from __future__ import annotations
 
 import json
@@ -9,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.bar import Bar
@@ -21,12 +19,12 @@ from rich.text import Text
 from stylizer import console, screen
 from stylizer import options as o
 from stylizer.errors import JobFailed
+from stylizer.estimate import FIT_STEPS
+from stylizer.jobs import Quality
 from stylizer.options import KNOW, settings
+from stylizer.speeds import Bench, DeviceSpeed, Speed
 from stylizer.store import Store
 from stylizer.wire import pack, unpack
-
-if TYPE_CHECKING:
-    from stylizer.bench import Bench, DeviceSpeed, Speed
 
 app = typer.Typer()
 
@@ -65,8 +63,6 @@ def measured(device: str, tell: Callable[[str, float, float], None]) -> Bench:
     """What a process of its own finds out about this machine. `tell` hears of each part, with the seconds that have passed
     and that are left. JobFailed says why there is nothing.
     """
-    from stylizer.bench import Bench
-
     command = [sys.executable, "-P", "-m", "stylizer.bench", device]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8") as process:
         assert process.stdout and process.stderr
@@ -142,9 +138,6 @@ def _rate(fps: float) -> str:
 
 
 def _in_words(device: DeviceSpeed) -> str:
-    from stylizer.estimate import FIT_STEPS
-    from stylizer.jobs import Quality
-
     steps = FIT_STEPS[Quality.STANDARD]
     fit = device.fit_start_seconds + steps * device.step_seconds
     best = next((one for one in device.speeds if one.name == "1080p"), device.speeds[-1])

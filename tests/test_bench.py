@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from stylizer.bench import LIMIT_SECONDS, Bench, Clock, DeviceSpeed, Speed, Trial, bench
+from stylizer.bench import LIMIT_SECONDS, Clock, bench
 from stylizer.bench_verbs import drawn, measured
 from stylizer.errors import JobFailed
 from stylizer.estimate import rate_here
+from stylizer.speeds import Bench, DeviceSpeed, Speed, Trial
 from stylizer.store import Store
 from stylizer.wire import pack, unpack
 
