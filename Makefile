@@ -53,8 +53,8 @@ examples/out/clip.mp4: .venv/ready examples/make_example.py
 accuracy: .venv/tested  ## what was estimated and what it took, on ten clips; 12 minutes on two quiet cores
 	$(BIN)/python -m tests.accuracy
 
-growth: .venv/tested  ## how time and memory grow with length, size, chunks and jobs, and how true forecasts are; some minutes
-	$(BIN)/python -m tests.growth
+growth: .venv/tested  ## docs/growth.md: how time and memory grow with length, size, chunks and jobs, and how true forecasts are; ten minutes
+	$(BIN)/python -m tests.growth > docs/growth.tmp && mv docs/growth.tmp docs/growth.md
 
 gallery: .venv/tested  ## docs/pictures/gallery.jpg, painted anew; an hour on two cores, minutes in QUALITY=draft
 	$(BIN)/python examples/gallery.py $(if $(QUALITY),--quality $(QUALITY))

@@ -50,16 +50,16 @@ class Case:
 
 
 CASES = (
-    Case("mdn_rabbit320.webm", 150, 320, 240, "libvpx"),
-    Case("mmaction_demo.mp4", 60, 340, 256, quality="standard"),
-    Case("exo_video_desks.3gp", 100, 176, 144, "mpeg4"),
+    Case("mdn_rabbit320.webm", 234, 320, 240, "libvpx"),
+    Case("mmaction_demo.mp4", 280, 340, 256, quality="standard"),
+    Case("exo_video_desks.3gp", 71, 352, 288, "mpeg4"),
     Case("drew_with-gps.mov", 120, 568, 320),
     Case("capvst_04.avi", 50, 1024, 436, "mpeg4"),
-    Case("mdn_elf.mp4", 100, 720, 480, quality="standard"),
-    Case("chthomos_bbb-480p-30s.mp4", 160, 854, 480),
-    Case("sam2_bedroom.mp4", 120, 960, 540, size=480),
-    Case("imageio_cockatoo.mp4", 48, 1280, 720, quality="standard"),
-    Case("media3_sample_edit_list.mp4", 24, 1920, 1080, "libx265"),
+    Case("mdn_elf.mp4", 241, 720, 480, quality="standard"),
+    Case("chthomos_bbb-480p-30s.mp4", 480, 854, 480),
+    Case("sam2_bedroom.mp4", 200, 960, 540, size=480),
+    Case("imageio_cockatoo.mp4", 120, 1280, 720, quality="standard"),
+    Case("media3_sample_edit_list.mp4", 77, 1920, 1080, "libx265"),
 )
 
 
