@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from stylizer.jobs import Clip, Look, Quality
 
-FIT_STEPS = {Quality.DRAFT: 0, Quality.STANDARD: 160, Quality.HIGH: 1000, Quality.REFERENCE: 180}
+FIT_STEPS = {Quality.DRAFT: 0, Quality.STANDARD: 180, Quality.HIGH: 1000, Quality.REFERENCE: 180}
 """Of a fit."""
 MEASURED_WITHIN = 1.2
 """A speed that was measured on a device holds for another clip within this factor, nine times of ten."""

@@ -108,7 +108,7 @@ def test_a_size_between_two_measured_ones_is_as_fast_as_lies_between() -> None:
 def test_all_of_a_clip(tmp_path: Path) -> None:
     whole = rest_of(clip(tmp_path), look(tmp_path))
     small = rest_of(clip(tmp_path), replace(look(tmp_path), size=32, quality=Quality.DRAFT))
-    assert whole == Rest(64, 48, 240, 240, steps=160, fits=1) and small == Rest(32, 24, 240, 240, steps=0, fits=1)
+    assert whole == Rest(64, 48, 240, 240, steps=180, fits=1) and small == Rest(32, 24, 240, 240, steps=0, fits=1)
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def test_every_eta_is_the_same_sum_from_the_first_second_to_the_last(job: Job) -
     fits = left(replace(job, state=JobState.FITTING, started_at=40.0, fit_done=80, fit_total=160))
     paints = left(replace(job, state=JobState.RENDERING), replace(tally, frames_done=120, running=2), (3.0, 5.0))
     joins = left(replace(job, state=JobState.ASSEMBLING), replace(tally, frames_done=240), (3.0,))
-    assert waits == pytest.approx(3 + 40 + 12 + 2.4)
-    assert begins == pytest.approx(4 + 3 + 40 + 12 + 2.4)
-    assert fits == pytest.approx(20 + 12 + 2.4)
+    assert waits == pytest.approx(3 + 45 + 12 + 2.4)
+    assert begins == pytest.approx(4 + 3 + 45 + 12 + 2.4)
+    assert fits == pytest.approx(25 + 12 + 2.4)
     assert paints == pytest.approx(120 / 8 + 2.4)
     assert joins == pytest.approx(2.4)
 
@@ -170,8 +170,8 @@ def test_the_command_says_what_it_rests_on_and_that_a_machine_is_untried(tmp_pat
     with Store(tmp_path / "home" / "jobs.db") as store:
         store.measure(replace(CPU, width=64, height=48, join_seconds_per_frame=0.01))
     measured = estimated(tmp_path)
-    assert measured["parts"] == {"start": 6.0, "fit": 43.0, "paint": 2.4, "join": 0.48}
-    assert measured["seconds"] == pytest.approx(51.88) and "measured here on cpu (small)" in str(measured["basis"])
+    assert measured["parts"] == {"start": 6.0, "fit": 48.0, "paint": 2.4, "join": 0.48}
+    assert measured["seconds"] == pytest.approx(56.88) and "measured here on cpu (small)" in str(measured["basis"])
     slow = estimated(tmp_path, "--quality", "reference")
     assert slow["seconds"] is None and "stylizer run" in str(slow["basis"])
 

@@ -361,8 +361,8 @@ def test_an_eta_is_learned_or_measured_or_not_there(store: Store, tmp_path: Path
     assert (view.eta, view.basis, view.tally.frames_total) == (None, "", 240)
     store.measure(Measurement("cpu (x)", "fp32", 128, 96, 10.0, 0.1, 1.0))
     view = views.status(store).of(job.id)
-    # 240 frames, 160 steps of a fit and its beginning, and the joining.
-    assert view.eta == pytest.approx(240 / 40 + 16 + 1.5 + 0.24, abs=0.01) and view.basis.startswith(
+    # 240 frames, 180 steps of a fit and its beginning, and the joining.
+    assert view.eta == pytest.approx(240 / 40 + 18 + 1.5 + 0.24, abs=0.01) and view.basis.startswith(
         "measured here on cpu (x), 19"
     )
     cut(store, job)
