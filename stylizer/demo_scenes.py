@@ -39,7 +39,7 @@ SCENES = (
     Scene(-200, "Lucía dances (take 4).mov", 62, (1, 7), rate=30, strength=0.8),
     Scene(-140, "harbour at dusk.mp4", 240, (2,), rate=30),
     Scene(-75, "rain on the window 🌧.mp4", 70, (2,), rate=25, keep_color=True, priority=1),
-    Scene(-38, "salt flats, drone [raw].mp4", 290, (7,), rate=60, backend="azure", max_cost=0.2),
+    Scene(-38, "salt flats, drone [raw].mp4", 290, (7,), rate=60, backend="azure", max_cost=0.18),
     Scene(-30, "tulips macro.mov", 45, (6,), rate=50, paused=True),
     Scene(-24, "train to Porto.mov", 110, (0,), rate=30, sound=2),
     Scene(-5, "grandmother's hands.mp4", 88, (1,), rate=25, priority=1),
