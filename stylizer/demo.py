@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -163,29 +164,10 @@ class Script:
 
     def backend(self, name: str) -> Backend:
         """This machine, with two unequal GPUs; or rented ones that may be taken away."""
-        if name == "azure":
-            return FakeBackend(
-                name=name,
-                kind="cloud",
-                workers=NODES,
-                clock=self._clock,
-                price=PRICE,
-                boot=9.0,
-                linger=7.0,
-                fit_steps=FIT_STEPS,
-                size=SIZE,
-                script=self._fate_there,
-                write=self._write,
-            )
-        return FakeBackend(
-            name="local",
-            kind="cuda",
-            workers=GPUS,
-            clock=self._clock,
-            fit_steps=FIT_STEPS,
-            script=self._fate_here,
-            write=self._write,
-        )
+        always = partial(FakeBackend, name=name, clock=self._clock, fit_steps=FIT_STEPS, write=self._write)
+        if name != "azure":
+            return always(kind="cuda", workers=GPUS, script=self._fate_here)
+        return always(kind="cloud", workers=NODES, price=PRICE, boot=9.0, linger=7.0, size=SIZE, script=self._fate_there)
 
     def bring(self, store: Store) -> None:
         """Add the clips whose time has come, and forget what was done long ago."""
@@ -211,19 +193,9 @@ class Script:
         frames = round(scene.seconds * scene.rate)
         from stylizer.demo_media import write_clip  # noqa: PLC0415  # PyAV
 
+        rate = Fraction(scene.rate)
         clip = Clip(
-            path,
-            MediaKind.VIDEO,
-            *FRAME,
-            frames,
-            Fraction(scene.rate),
-            scene.seconds,
-            "h264",
-            "yuv420p",
-            0,
-            scene.sound,
-            "",
-            scene.notes,
+            path, MediaKind.VIDEO, *FRAME, frames, rate, scene.seconds, "h264", "yuv420p", 0, scene.sound, "", scene.notes
         )
         clip = write_clip(clip)
         weight = 1 / len(scene.styles)

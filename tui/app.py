@@ -74,7 +74,7 @@ class Studio(App[None]):
         passing: bool = False,
     ) -> None:
         super().__init__()
-        self._passing = passing
+        self.passing = passing
         self.here, self.clock = here, clock
         self.now = Now()
         self.changed: Signal[Changes] = Signal(self, "changed")
@@ -205,6 +205,9 @@ class Studio(App[None]):
             self.notify(plain(f"The runner starts. What it says goes to {log.name} in the logs."), timeout=4, markup=False)
 
     def _runner_ended(self, words: str) -> None:
+        if self.now.runner.desired is not RunnerDesired.RUN:
+            # It was told to, and says only that a job has failed.
+            return
         self.notify(plain(f"The runner has ended: {words}"), severity="error", timeout=12, markup=False)
 
     # ---- screens ----
@@ -251,7 +254,7 @@ class Studio(App[None]):
         from tui.screens.quit import Leaving, Quit  # noqa: PLC0415
 
         chunks = sum(len(of_job) for of_job in self.now.under_way.values())
-        if not self.now.alive or self._passing or isinstance(self.screen, Quit):
+        if not self.now.alive or self.passing or isinstance(self.screen, Quit):
             self.exit()
             return
 

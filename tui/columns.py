@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, get_character_cell_size, set_cell_size
 from textual.content import Content
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -19,6 +19,23 @@ def fit(text: str, width: int) -> str:
         text = set_cell_size(text, max(0, room - 1)) + "…" if room else ""
     space = " " * (room - cell_len(text))
     return space + text if width < 0 else text + space
+
+
+def pieces(text: str, width: int) -> list[tuple[int, int]]:
+    """Where a text begins and ends in each of the rows of `width` (at least 2) cells that it takes: broken after a space
+    where there is one.
+    """
+    found: list[tuple[int, int]] = []
+    start = space = cells = 0
+    for at, letter in enumerate(text):
+        wide = get_character_cell_size(letter)
+        if cells + wide > width and letter != " ":
+            stop = space if space > start else at
+            found.append((start, stop))
+            start, cells = stop, cell_len(text[stop:at])
+        cells += wide
+        space = at + 1 if letter == " " else space
+    return [*found, (start, len(text))]
 
 
 def row(*cells: Cell, gap: int = 2) -> Content:

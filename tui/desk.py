@@ -12,8 +12,8 @@ from pathlib import Path
 from stylizer.config import Places
 from stylizer.errors import ConfigError
 
-WELL = (0, 1, 130)
-"""Exit codes of a runner that ended by itself: all is done, a job has failed, it was interrupted."""
+WELL = (0, 130)
+"""Exit codes of a runner that ended by itself: all is done, it was interrupted."""
 MOST_BYTES = 4096
 """Of a log that are looked at."""
 

@@ -100,6 +100,20 @@ def test_shutting_down_asks_and_shows_what_the_command_says(tmp_path: Path, monk
     assert os.environ["STYLIZER_HOME"] == str(tmp_path)
 
 
+def test_imagined_machines_are_not_shut_down_in_azure(tmp_path: Path) -> None:
+    async def act(pilot: Pilot[None], app: Studio) -> None:
+        app.passing = True
+        await pilot.press("2")
+        await until(pilot, lambda: is_open(app, Cloud))
+        await pilot.press("d")
+        await until(pilot, lambda: is_open(app, Ask))
+        await pilot.press("y")
+        await until(pilot, lambda: any("imagined" in toast.message for toast in app._notifications))
+        assert is_open(app, Cloud)
+
+    drive(tmp_path, act)
+
+
 def test_how_many_goes_to_the_settings(tmp_path: Path) -> None:
     async def act(pilot: Pilot[None], app: Studio) -> None:
         await pilot.press("2")

@@ -200,6 +200,7 @@ def test_a_preview_of_a_blend_is_painted_and_shown(tmp_path: Path, media: Path, 
         await open_form(pilot, app, str(media / "a clip [raw] 🌧.mp4"), str(media / "art.png"))
         await until(pilot, lambda: "64 x 48" in shown(app, "#clip-said") and "The style" in shown(app, "#sheet-said"))
         await until(pilot, lambda: app.screen.query_one("#offers", OptionList).option_count == 3, 60)
+        await until(pilot, lambda: app.screen.query_one("#offers").virtual_size.height == 3, 60)
         styles = opened(app).query_one("#styles", OptionList)
         await until(pilot, lambda: styles.option_count >= 5)
         styles.focus()

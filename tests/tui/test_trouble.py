@@ -125,6 +125,24 @@ def test_a_runner_that_is_gone_is_said(tmp_path: Path) -> None:
     on_one_job(tmp_path, steps)
 
 
+def test_a_runner_that_cannot_write_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setenv("STYLIZER_HOME", str(tmp_path))
+
+    async def steps(app: Studio, pilot: Pilot[None], store: Store) -> None:
+        await settle(pilot, lambda: "Nobody is painting" in trouble(app))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # The runner has it from us: neither its store nor its log can grow.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            await pilot.press("w")
+            await settle(pilot, lambda: "The runner has ended: exit code 1" in toasts(app), 60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    on_one_job(tmp_path, steps)
+
+
 def test_why_a_runner_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLIZER_HOME", str(tmp_path))
 

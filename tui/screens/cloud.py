@@ -34,6 +34,8 @@ EVERY = 1.0
 """Seconds until the times that are shown are too old."""
 WIDE = 90
 """Columns from which on there is room for bars."""
+WIDEST = 120
+"""Columns that a line takes at most: in a wider one the eye loses which money is whose."""
 MOST_ENDED = 40
 """Clips that cost nothing any more and are shown; older ones are summed up."""
 MARKS = {
@@ -134,7 +136,7 @@ class Cloud(Screen[None]):
         if not self.is_active:
             return
         found = rented(studio.now, studio.config, studio.clock())
-        width = max(40, self.size.width - 5)
+        width = max(40, min(WIDEST, self.size.width - 5))
         self.query_one("#total", Static).update(total(found, width))
         self.query_one("#nodes", Static).update(nodes(found, width))
         self.query_one("#money", Static).update(money(found, width))
@@ -179,6 +181,9 @@ class Cloud(Screen[None]):
         self.app.push_screen(asked, answered)
 
     def _run(self, *arguments: str) -> None:
+        if self._studio.passing:
+            self.notify("These machines are imagined: they go when the studio is left.")
+            return
         self.app.push_screen(Command([sys.executable, "-m", "stylizer", *arguments], f"stylizer {' '.join(arguments)}"))
 
 

@@ -23,6 +23,8 @@ from tui.columns import bar, fit, row, spark
 from tui.screens.lines import Heading
 from tui.widgets.keys import Keys
 
+WIDEST = 120
+"""Columns that a line takes at most: in a wider one the eye loses which device a number is of."""
 EVERY = 1.0
 """Seconds until the times that are shown are too old."""
 KEPT = 120
@@ -83,7 +85,7 @@ class Devices(Screen[None]):
             return
         chunks = [chunk for of_job in now.under_way.values() for chunk in of_job.values() if chunk.worker]
         names = {number: now.jobs[number].clip.path.name for number in now.under_way}
-        width, at = max(40, self.size.width - 5), self._studio.clock()
+        width, at = max(40, min(WIDEST, self.size.width - 5)), self._studio.clock()
         cards = [card(one, names, self._trails, width, at) for one in devices(now.gauges, chunks, now.known)]
         if away := {chunk.worker for chunk in chunks if chunk.backend == RENTED}:
             words = f"{len(away)} rented {'machine paints' if len(away) == 1 else 'machines paint'} too; see Cloud."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -34,6 +34,7 @@ from tui.widgets.keys import Keys
 
 PAUSE = 0.25
 """Seconds without a key before what was typed is looked at."""
+T = TypeVar("T")
 
 
 class NewJob(Screen[Job | None]):
@@ -105,13 +106,11 @@ class NewJob(Screen[Job | None]):
         if event.input.id == "clip":
             self._clip = None
             self._soon("clip", self._probe_typed)
-        elif event.input.id == "style-path":
-            path = typed(event.value).absolute()
-            if self._styles[:1] != [path]:
-                self._styles = [path] if event.value.strip() else []
-            self._soon("look", self._check_look)
-        else:
-            self._soon("look", self._check_look)
+            return
+        path = typed(event.value).absolute()
+        if event.input.id == "style-path" and self._styles[:1] != [path]:
+            self._styles = [path] if event.value.strip() else []
+        self._soon("look", self._check_look)
 
     @on(Select.Changed)
     def _something_is_chosen(self) -> None:
@@ -169,6 +168,17 @@ class NewJob(Screen[Job | None]):
         if still_open(self):
             act(*values)
 
+    def _find_out(self, find: Callable[[], T], tell: Callable[[T | StylizerError], None]) -> None:
+        """In a thread: what is found, or why nothing is, told to the screen unless something else is asked for meanwhile."""
+        worker = get_current_worker()
+        found: T | StylizerError
+        try:
+            found = find()
+        except StylizerError as error:
+            found = error
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._if_here, tell, found)
+
     def _say(self, where: str, words: str | StylizerError) -> None:
         said = self.query_one(f"#{where}-said", Static)
         said.set_class(isinstance(words, StylizerError), "-wrong")
@@ -196,14 +206,7 @@ class NewJob(Screen[Job | None]):
     def _probe(self, path: Path) -> None:
         from stylizer.video import probe  # noqa: PLC0415  # PyAV
 
-        worker = get_current_worker()
-        found: Clip | StylizerError
-        try:
-            found = probe(path, self._config.limits)
-        except StylizerError as error:
-            found = error
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._if_here, self._probed, found)
+        self._find_out(lambda: probe(path, self._config.limits), self._probed)
 
     def _probed(self, found: Clip | StylizerError) -> None:
         self._clip = None if isinstance(found, StylizerError) else found
@@ -214,17 +217,11 @@ class NewJob(Screen[Job | None]):
 
     @work(thread=True, exclusive=True, group="styles")
     def _find_styles(self, folders: list[Path]) -> None:
-        worker = get_current_worker()
-        try:
-            found = known_styles(self._here.store, self._styles, folders, self._known)
-        except StylizerError:
-            # A store that cannot be read is said where something is done with it.
-            found = []
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._if_here, self._styles_found, found)
+        self._find_out(lambda: known_styles(self._here.store, self._styles, folders, self._known), self._styles_found)
 
-    def _styles_found(self, found: list[Known]) -> None:
-        self._known = found
+    def _styles_found(self, found: list[Known] | StylizerError) -> None:
+        # A store that cannot be read is said where something is done with it.
+        self._known = [] if isinstance(found, StylizerError) else found
         self._show_styles()
 
     def _show_styles(self) -> None:
@@ -245,14 +242,8 @@ class NewJob(Screen[Job | None]):
 
     @work(thread=True, exclusive=True, group="look")
     def _make_look(self, styles: list[Path], numbers: dict[str, float], quality: str, keep: bool) -> None:
-        worker = get_current_worker()
-        found: Look | StylizerError
-        try:
-            found = make_look(styles, numbers, quality, keep, self._config.look.seed, self._config.limits)
-        except StylizerError as error:
-            found = error
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._if_here, self._look_made, found)
+        seed, limits = self._config.look.seed, self._config.limits
+        self._find_out(lambda: make_look(styles, numbers, quality, keep, seed, limits), self._look_made)
 
     def _look_made(self, found: Look | StylizerError) -> None:
         if isinstance(found, Look):
@@ -299,7 +290,7 @@ class NewJob(Screen[Job | None]):
         self._offers = list(found)
         shown = self.query_one("#offers", OptionList)
         at = shown.highlighted or 0
-        width = shown.content_size.width or self.size.width // 2 - 4
+        width = self.query_one("#basis").content_size.width
         shown.set_options([Option(one.line(width), id=one.backend) for one in found])
         shown.highlighted = min(at, len(found) - 1)
 
@@ -312,11 +303,9 @@ class NewJob(Screen[Job | None]):
     # ---- preview and go ----
 
     def action_preview(self) -> None:
-        if self._clip is None or self._look is None:
-            self._say("go", ConfigError(self._lacking()))
-            return
-        self._say("go", "")
-        self.query_one(Sheet).paint(self._clip.path, self._look, wanted=True)
+        if ready := self._ready():
+            clip, look = ready
+            self.query_one(Sheet).paint(clip.path, look, wanted=True)
 
     @on(Sheet.Painted)
     def _previewed(self) -> None:
@@ -327,17 +316,17 @@ class NewJob(Screen[Job | None]):
         self.query_one(Sheet).enlarge()
 
     def action_paint(self) -> None:
-        if self._clip is None or self._look is None:
-            self._say("go", ConfigError(self._lacking()))
-            return
-        self._say("go", "")
-        form = self.query_one(OutputForm)
-        self._add(Order(self._clip, self._look, self._backend, form.output, form.codec))
+        if ready := self._ready():
+            form = self.query_one(OutputForm)
+            self._add(Order(*ready, self._backend, form.output, form.codec))
 
-    def _lacking(self) -> str:
-        if self._clip is None:
-            return "There is no clip yet that can be painted."
-        return "There is no style yet to paint in." if not self._styles else "The look is not usable yet; see above."
+    def _ready(self) -> tuple[Clip, Look] | None:
+        """The clip and the look; None if one is lacking, which is said."""
+        lacking = "" if self._look else "The look is not usable yet; see above."
+        lacking = lacking if self._styles else "There is no style yet to paint in."
+        lacking = lacking if self._clip else "There is no clip yet that can be painted."
+        self._say("go", ConfigError(lacking) if lacking else "")
+        return (self._clip, self._look) if self._clip and self._look else None
 
     @work(thread=True, exclusive=True, group="add")
     def _add(self, order: Order) -> None:

@@ -15,14 +15,20 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.columns import pieces
+
 MOST_BYTES = 1_000_000
 """Of the end of a log that are shown."""
+NARROWEST = 16
+"""Cells that a text is given however narrow the room is."""
 Line = tuple[str, str, str]
 """What stands before it, its text, and the tone of that: "", muted, success, warning or error."""
 
 
 class Lines(ScrollView, can_focus=True):
-    """Lines of text. While it follows, its end is seen; scrolling up ends that."""
+    """Lines of text; what is longer than the room goes on in the row below. While it follows, its end is seen; scrolling up
+    ends that.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"lines--{name}" for name in ("text", "muted", "success", "warning", "error", "found", "here")
@@ -41,6 +47,8 @@ class Lines(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines: list[Line] = []
+        self._rows: list[tuple[int, int, int]] = []
+        """Of each row: its line, and which part of that line's text it shows."""
         self._sought, self._at = "", -1
 
     def show(self, lines: Sequence[Line]) -> None:
@@ -48,8 +56,20 @@ class Lines(ScrollView, can_focus=True):
         if lines == self._lines:
             return
         self._lines = list(lines)
-        widest = max((cell_len(head) + cell_len(text) for head, text, _ in lines), default=0)
-        self.virtual_size = Size(widest + 1, len(lines))
+        self._lay()
+
+    def on_resize(self) -> None:
+        self._lay()
+
+    def _lay(self) -> None:
+        """The lines in rows as wide as the room."""
+        width = self.size.width
+        self._rows = [
+            (n, start, stop)
+            for n, (head, text, _) in enumerate(self._lines)
+            for start, stop in pieces(text, max(NARROWEST, width - cell_len(head)))
+        ]
+        self.virtual_size = Size(width, len(self._rows))
         if self.following:
             self.scroll_end(animate=False, x_axis=False)
         self.refresh()
@@ -70,7 +90,8 @@ class Lines(ScrollView, can_focus=True):
             at = (self._at + step * n) % count
             if self._sought and self._has(self._lines[at]):
                 self._at, self.following = at, False
-                self.scroll_to(y=max(0, at - self.size.height // 2), animate=False)
+                row = next(row for row, (line, *_) in enumerate(self._rows) if line == at)
+                self.scroll_to(y=max(0, row - self.size.height // 2), animate=False)
                 self.refresh()
                 return
 
@@ -92,21 +113,22 @@ class Lines(ScrollView, can_focus=True):
         return self._sought in line[1].casefold()
 
     def render_line(self, y: int) -> Strip:
-        n, width = y + self.scroll_offset.y, self.size.width
-        ground = self.rich_style
-        if n >= len(self._lines):
+        row, width, ground = y + self.scroll_offset.y, self.size.width, self.rich_style
+        if row >= len(self._rows):
             return Strip.blank(width, ground)
+        n, start, stop = self._rows[row]
         head, text, tone = self._lines[n]
         style = ground + self._tone(tone or "text")
-        segments = [Segment(head, ground + self._tone("muted"))]
+        segments = [Segment(head if start == 0 else " " * cell_len(head), ground + self._tone("muted"))]
         if self._sought and self._has(self._lines[n]):
-            at, end = text.casefold().index(self._sought), len(self._sought)
+            at = text.casefold().index(self._sought)
             mark = ground + self._tone("here" if n == self._at else "found")
-            segments += [Segment(text[:at], style), Segment(text[at : at + end], mark), Segment(text[at + end :], style)]
+            # What is found may be broken too.
+            a, b = (min(max(start, edge), stop) for edge in (at, at + len(self._sought)))
+            segments += [Segment(text[start:a], style), Segment(text[a:b], mark), Segment(text[b:stop], style)]
         else:
-            segments.append(Segment(text, style))
-        left = self.scroll_offset.x
-        return Strip(segments).crop_extend(left, left + width, ground)
+            segments.append(Segment(text[start:stop], style))
+        return Strip(segments).crop_extend(0, width, ground)
 
     def _tone(self, name: str) -> Style:
         return self.get_component_rich_style(f"lines--{name}", partial=True)

@@ -19,6 +19,7 @@ from tui.widgets.swatch import Pixels, drawn
 GAP = 2
 MOST_NAME = 72
 ACTIVE = (JobState.FITTING, JobState.RENDERING, JobState.ASSEMBLING)
+AGAIN = "⏎ shows what happened, r tries it again"
 Tones = Callable[[str], Style]
 """The style of a tone of the theme, on the row's own ground."""
 
@@ -50,7 +51,7 @@ def columns(width: int, *, costs: bool) -> Columns:
     fps = 9 if width >= 64 else 0
     cost = 9 if costs and width >= 76 else 0
     swatch = SWATCH if width >= 70 else 0
-    where = 18 if width >= 132 else 13 if width >= 110 else 0
+    where = 18 if width >= 132 else 13 if width >= 110 else 9 if width >= 104 else 0
     fixed = 5 + sum(one + GAP for one in (share, fps, left, cost, swatch, where) if one) + GAP
     room = max(16, width - fixed)
     bar = max(6, min(60, room * 2 // 5, room - 20))
@@ -146,7 +147,8 @@ def about(view: JobView, mark: Mark) -> str:
     """A job's state in some words: what it does just now, and how far."""
     job, tally = view.job, view.tally
     if job.state is JobState.FAILED:
-        return job.hint
+        # A hint that names a command is for those who type commands.
+        return AGAIN if "stylizer " in job.hint else job.hint
     if job.state is JobState.DONE:
         rate = tally.frames_total / view.elapsed if view.elapsed else 0.0
         return f"{words.plural(tally.frames_total, 'frame')} in {words.span(view.elapsed)}, {words.rate(rate)}"
