@@ -43,7 +43,7 @@ class Shipped:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write whole or not at all: a temporary file beside it, fsync, rename. float32, about 4 MB."""
+    """Write whole or not at all: a temporary file beside it, fsync, rename. float32, about 4 MB. OSError if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     facts = {
@@ -58,6 +58,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
+    except SafetensorError as error:
+        # What a full disk is to the library that writes.
+        raise OSError(f"{path} cannot be written: {error}") from None
     finally:
         part.unlink(missing_ok=True)
 

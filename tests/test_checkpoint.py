@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,22 @@ def test_the_shipped_weights_load_and_are_small() -> None:
     parts = shipped()
     assert SHIPPED.stat().st_size < 12_000_000
     assert parts.style.spread.min() > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are a thing of Unix")
+def test_a_full_disk_is_an_error_of_the_disk_and_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys, pathlib\n"
+        "from stylizer.checkpoint import Checkpoint, save_checkpoint\n"
+        "from stylizer.network import Dims, TransformNetwork\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        "    save_checkpoint(Checkpoint(TransformNetwork(Dims())), pathlib.Path(sys.argv[1]))\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    target = tmp_path / "look.safetensors"
+    done = subprocess.run([sys.executable, "-c", program, str(target)], capture_output=True, text=True, check=True)
+    assert "look.safetensors cannot be written" in done.stdout
+    assert not list(tmp_path.iterdir())
