@@ -55,7 +55,7 @@ Made by `make growth` on {day}: {processor}, {cores} cores.
 
 Processor time and memory of a process of its own for each figure, beyond Python's start and imports, so that little depends
 on what else the machine does. An hour is not painted for it: the clips are of 64x48, or only planned for. A worker keeps the
-memory that the fit before it has used, so that small pictures need next to nothing more; from 4K on it is bounded by the tile.
+memory that the fit before it has used, so that small pictures need little more; from 4K on it is bounded by the tile.
 
 Then how true the forecasts of `stylizer plan` are: the simulator beside the emulator of Azure Batch (tests/emulator) with
 the same boots and losses, and whether the length of chunks that is chosen is the best of those that are simulated."""
