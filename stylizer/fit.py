@@ -111,8 +111,7 @@ def fit(
     perceptual = perceptual.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     with autocast:
         style = look_at(styles, weights, samples, perceptual, base.style, brush=brush, keep_color=keep_color, device=where)
-        if not recipe.steps:
-            style = bolder(style, base.style)
+        style = style if recipe.steps else bolder(style, base.style)
         guess = calibrated(base.transform, base.style, style, samples, random, device=where)
     if not recipe.steps:
         return Checkpoint(guess.cpu(), {"steps": "0", "seconds": f"{time.perf_counter() - started:.1f}"})
