@@ -88,6 +88,7 @@ def test_storage_that_is_busy_is_waited_for(account: Cloud, tmp_path: Path, monk
             request.url = f"{account.storage.endpoint.rpartition('/')[0]}/busy"
         answer = send(self, request, **options)
         if request.url.endswith("/busy"):
+            assert answer.internal_response.content is not None  # read: or the connection stays open when it is tried again
             answer.status_code = answer.internal_response.status_code = 503
         return answer
 
