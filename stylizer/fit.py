@@ -30,7 +30,6 @@ from stylizer.losses import (
     outside,
     pooled,
     relative,
-    roughness,
     style_loss,
     style_targets,
     unsteadiness,
@@ -49,7 +48,7 @@ BOLDNESS = 1.4
 """How far a draft's style is taken from the mean style, where the encoder's own is at one."""
 SEEN, MOST_CROPS = 6, 128
 """How often a fit sees each crop, and how many different ones at most: 170 MB."""
-COLOUR, CONTENT, OUTSIDE, ROUGH, UNSTEADY = 2.0, 0.5, 5.0, 0.05, 28.0
+COLOUR, CONTENT, OUTSIDE, UNSTEADY = 2.0, 0.5, 5.0, 22.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
@@ -131,12 +130,7 @@ def fit(
             seen = perceptual(result)
             total = style_loss(seen, style.targets)
             total = total + COLOUR * colour_loss(colours(pooled(result)), style.colours)
-            total = (
-                total
-                + CONTENT * relative(seen[2].float(), kept.float()).mean()
-                + OUTSIDE * outside(painted)
-                + ROUGH * roughness(painted)
-            )
+            total = total + CONTENT * relative(seen[2].float(), kept.float()).mean() + OUTSIDE * outside(painted)
             if steady:
                 total = total + UNSTEADY * unsteadiness(net, frames[:1], painted[:1], random)
         return total

@@ -145,6 +145,11 @@ def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not
     assert steady < 0.03 < unsteady
 
 
+def test_fine_detail_is_not_taken_for_unsteadiness() -> None:
+    pictures = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    assert unsteadiness(lambda x: 1 - x, pictures, 1 - pictures, np.random.default_rng(1)) < 0.03
+
+
 @pytest.mark.parametrize("grey", [0, 128, 255])
 def test_a_clip_of_one_colour_is_painted_in_colours_not_in_errors(style: Tensor, grey: int) -> None:
     flat = torch.full((2, 3, 96, 128), grey, dtype=torch.uint8)

@@ -30,7 +30,7 @@ from stylizer.training.peers import MicroAST
 from stylizer.training.pictures import Pictures, jitter
 from stylizer.training.teacher import Teacher
 
-UNSTEADY = 8.0
+UNSTEADY = 5.0
 """Weight of the steadiness in the base's training."""
 
 
