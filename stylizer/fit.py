@@ -48,7 +48,7 @@ BOLDNESS = 1.4
 """How far a draft's style is taken from the mean style, where the encoder's own is at one."""
 SEEN, MOST_CROPS = 6, 128
 """How often a fit sees each crop, and how many different ones at most: 170 MB."""
-COLOUR, CONTENT, OUTSIDE, UNSTEADY = 2.0, 0.5, 5.0, 22.0
+COLOUR, CONTENT, OUTSIDE, UNSTEADY = 2.0, 0.5, 5.0, 28.0
 """Weights of the terms beside the style loss (whose own depths are weighted in losses.py)."""
 
 
