@@ -130,7 +130,8 @@ def test_colour_loss_sees_paleness_and_a_cast() -> None:
     assert pale > 0.1 and cast > 0.05
 
 
-def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not(seed: int) -> None:
     pictures = torch.stack([soft(n, 3, 96, 96) for n in range(2)])
     grid = 0.2 * ((torch.arange(96) // 4 % 2).float()[:, None] + (torch.arange(96) // 4 % 2).float())
 
@@ -138,16 +139,24 @@ def test_a_painter_that_follows_the_picture_is_steady_and_one_with_a_grid_is_not
         return 1 - x
 
     def stuck(x: Tensor) -> Tensor:
-        return 1 - x + grid
+        return 1 - x + grid[: x.shape[2], : x.shape[3]]
 
-    steady = unsteadiness(following, pictures, following(pictures), np.random.default_rng(0))
-    unsteady = unsteadiness(stuck, pictures, stuck(pictures), np.random.default_rng(0))
-    assert steady < 0.03 < unsteady
+    steady = unsteadiness(following, pictures, following(pictures), np.random.default_rng(seed))
+    unsteady = unsteadiness(stuck, pictures, stuck(pictures), np.random.default_rng(seed))
+    assert steady < 0.035 < unsteady
 
 
-def test_fine_detail_is_not_taken_for_unsteadiness() -> None:
-    pictures = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(3))
-    assert unsteadiness(lambda x: 1 - x, pictures, 1 - pictures, np.random.default_rng(1)) < 0.03
+def test_half_of_the_movements_are_bent() -> None:
+    sides = []
+
+    def paint(x: Tensor) -> Tensor:
+        sides.append(x.shape[2])
+        return x
+
+    picture, random = soft(0, 3, 96, 96)[None], np.random.default_rng(2)
+    for _ in range(40):
+        unsteadiness(paint, picture, picture, random)
+    assert 10 < sides.count(96) < 30 and sides.count(88) == 40 - sides.count(96), "shifted ones are cut to what both show"
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
