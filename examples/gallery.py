@@ -1,6 +1,6 @@
 """Paints the gallery of the README: photographs down the side, styles along the top, a painting where they meet.
 
-    python examples/gallery.py [--quality high] [--side 384] [--output docs/pictures/gallery.jpg]
+    python examples/gallery.py [--quality standard] [--side 384] [--output docs/pictures/gallery.jpg]
 
 Everything in it may be shown: the lake is the bundled example's, the styles are drawn here and in paintings.py, and the
 photographs come with scikit-image (a portrait by NASA, public domain; Chelsea the cat and a coffee, CC0), where that is
@@ -120,7 +120,7 @@ def painted(photograph: Image.Image, style: Image.Image, quality: Quality) -> Im
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python examples/gallery.py")
-    parser.add_argument("--quality", type=Quality, default=Quality.HIGH, choices=list(Quality)[:3])
+    parser.add_argument("--quality", type=Quality, default=Quality.STANDARD, choices=list(Quality)[:3])
     parser.add_argument("--side", type=int, default=512, help="of each painting in pixels; it is shown at 320")
     parser.add_argument("--output", type=Path, default=HERE.parent / "docs/pictures/gallery.jpg")
     asked = parser.parse_args()
